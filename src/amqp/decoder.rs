@@ -1,0 +1,489 @@
+//! Received bytes → commands: frames are cut, methods decoded, contents put together (method → header → bodies).
+//!
+//! ```text
+//!  per channel:   idle ──basic.publish──▶ header ──content header──▶ body ──last body──▶ idle (a Publish comes out)
+//! ```
+//! A publish that has arrived whole is built straight from the received bytes; anything else goes through the machine.
+
+use amq_protocol::protocol::parse_class;
+use bytes::{BufMut, Bytes, BytesMut};
+use nom::Parser;
+use nom::combinator::all_consuming;
+
+use super::content::{LARGE_BODY, Message, Publish};
+use super::frame::{self, Envelope, Fault};
+use super::properties::Properties;
+use super::{AMQPClass, ChannelNumber, ReplyCode, connection, method, table};
+
+/// The largest content that a header may announce, in bytes (behaviour V11).
+const MAX_ANNOUNCED: u64 = 536_870_912;
+/// Large bodies are kept in parts of this many bytes, so that an announcement alone costs no memory.
+const BODY_PART: usize = 256 * 1024;
+
+/// A method off the hot path.
+#[derive(Debug)]
+pub struct Method {
+    pub class_method: (u16, u16),
+    pub class: AMQPClass,
+}
+
+/// What a connection has received, one method with its content at a time.
+#[derive(Debug)]
+pub enum Command {
+    Publish(ChannelNumber, Publish),
+    Ack {
+        channel: ChannelNumber,
+        delivery_tag: u64,
+        multiple: bool,
+    },
+    Nack {
+        channel: ChannelNumber,
+        delivery_tag: u64,
+        multiple: bool,
+        requeue: bool,
+    },
+    Reject {
+        channel: ChannelNumber,
+        delivery_tag: u64,
+        requeue: bool,
+    },
+    /// basic.qos; `amq-protocol` does not hand out its prefetch_size (in bytes).
+    Qos {
+        channel: ChannelNumber,
+        prefetch_size: u32,
+        prefetch_count: u16,
+        global: bool,
+    },
+    Method(ChannelNumber, Box<Method>),
+    /// The connection has to be closed with this.
+    Fault(Fault),
+}
+
+/// A content whose frames have not all arrived.
+#[derive(Debug, Default)]
+struct Content {
+    mandatory: bool,
+    immediate: bool,
+    exchange: Vec<u8>,
+    routing_key: Vec<u8>,
+    properties: Vec<u8>,
+    /// `None` until the content header has come.
+    body_size: Option<u64>,
+    received: u64,
+    oversize: bool,
+    small: Vec<u8>,
+    parts: Vec<Bytes>,
+    part: BytesMut,
+}
+
+/// A body frame that is taken in as it arrives, because it is larger than what one read brings.
+#[derive(Clone, Copy, Debug)]
+struct Streaming {
+    envelope: Envelope,
+    left: usize,
+}
+
+/// One connection's decoder. Feed it bytes in any portions.
+#[derive(Debug)]
+pub struct Decoder {
+    frame_max: usize,
+    /// What tune-ok may raise `frame_max` to.
+    frame_max_limit: usize,
+    max_message_size: u64,
+    partial: Vec<u8>,
+    streaming: Option<Streaming>,
+    contents: Vec<(ChannelNumber, Box<Content>)>,
+    out_of_step: bool,
+}
+
+enum Step {
+    Took(usize),
+    Incomplete,
+}
+
+impl Decoder {
+    /// Sizes in bytes: `initial_frame_max` holds until tune-ok, which may go up to `frame_max` (0: no limit).
+    #[must_use]
+    pub fn new(initial_frame_max: usize, frame_max: usize, max_message_size: u64) -> Self {
+        Self {
+            frame_max: initial_frame_max,
+            frame_max_limit: if frame_max == 0 { u32::MAX as usize } else { frame_max },
+            max_message_size,
+            partial: Vec::new(),
+            streaming: None,
+            contents: Vec::new(),
+            out_of_step: false,
+        }
+    }
+
+    /// Bytes held for contents and frames that are not complete yet.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.partial.capacity()
+            + self.contents.iter().map(|(_, c)| c.small.len() + c.part.len() + c.parts.iter().map(Bytes::len).sum::<usize>()).sum::<usize>()
+    }
+
+    /// Decodes everything complete in what has been received; the rest is kept for the next call.
+    pub fn feed(&mut self, mut input: &[u8], commands: &mut Vec<Command>) {
+        while !input.is_empty() && !self.out_of_step {
+            if self.streaming.is_some() {
+                input = self.stream(input, commands);
+            } else if !self.partial.is_empty() {
+                input = self.complete(input, commands);
+            } else {
+                match self.frame(input, commands) {
+                    Step::Took(n) => input = &input[n..],
+                    Step::Incomplete => {
+                        self.partial.extend_from_slice(input);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds to a frame of which an earlier read brought the beginning.
+    fn complete<'a>(&mut self, input: &'a [u8], commands: &mut Vec<Command>) -> &'a [u8] {
+        let wanted = match Envelope::read(&self.partial) {
+            None => frame::ENVELOPE,
+            Some(envelope) => envelope.size + frame::OVERHEAD,
+        };
+        let (now, rest) = input.split_at(input.len().min(wanted - self.partial.len()));
+        self.partial.extend_from_slice(now);
+        if self.partial.len() == wanted {
+            let mut partial = std::mem::take(&mut self.partial);
+            if let Step::Took(n) = self.frame(&partial, commands) {
+                partial.drain(..n);
+            }
+            // A connection that is idle keeps no buffer.
+            if !partial.is_empty() {
+                self.partial = partial;
+            }
+        }
+        rest
+    }
+
+    /// One frame off the front of `input`, or a whole publish.
+    fn frame(&mut self, input: &[u8], commands: &mut Vec<Command>) -> Step {
+        let Some(envelope) = Envelope::read(input) else { return Step::Incomplete };
+        if envelope.size > self.frame_max {
+            return self.fault(Fault::frame_too_large(envelope, self.frame_max), commands, input.len());
+        }
+        let whole = envelope.size + frame::OVERHEAD;
+        if input.len() < whole {
+            if self.may_stream(envelope) {
+                self.streaming = Some(Streaming { envelope, left: envelope.size });
+                return Step::Took(frame::ENVELOPE);
+            }
+            return Step::Incomplete;
+        }
+        let payload = &input[frame::ENVELOPE..whole - 1];
+        if input[whole - 1] != frame::END {
+            let fault = Fault::invalid_frame_end(envelope, payload, input[whole - 1]);
+            return self.fault(fault, commands, input.len());
+        }
+        match envelope.kind {
+            frame::METHOD => match self.method(envelope.channel, payload, &input[whole..], commands) {
+                Ok(more) => Step::Took(whole + more),
+                Err(fault) => self.fault(fault, commands, whole),
+            },
+            frame::HEADER | frame::BODY | frame::HEARTBEAT => {
+                let result = match envelope.kind {
+                    frame::HEARTBEAT if envelope.channel == 0 => Ok(()),
+                    frame::HEARTBEAT => Err(Fault::unexpected_heartbeat(envelope, payload)),
+                    _ if envelope.channel == 0 => Err(Fault::unexpected_heartbeat(envelope, payload)),
+                    frame::HEADER => self.header(envelope.channel, payload, commands),
+                    _ => self.body(envelope.channel, payload, commands),
+                };
+                match result {
+                    Ok(()) => Step::Took(whole),
+                    Err(fault) => self.fault(fault, commands, whole),
+                }
+            }
+            _ => self.fault(Fault::unknown_frame(envelope, payload), commands, whole),
+        }
+    }
+
+    fn fault(&mut self, fault: Fault, commands: &mut Vec<Command>, took: usize) -> Step {
+        self.out_of_step |= fault.out_of_step;
+        self.contents.clear();
+        commands.push(Command::Fault(fault));
+        Step::Took(took)
+    }
+
+    /// Returns how many bytes of `rest` (what follows the frame) were taken as well.
+    fn method(&mut self, channel: ChannelNumber, payload: &[u8], rest: &[u8], commands: &mut Vec<Command>) -> Result<usize, Fault> {
+        let Some((&[c0, c1, m0, m1], arguments)) = payload.split_first_chunk::<4>() else {
+            return Err(Fault::cannot_decode(payload, (0, 0)));
+        };
+        let class_method = (u16::from_be_bytes([c0, c1]), u16::from_be_bytes([m0, m1]));
+        if !self.contents.is_empty() {
+            self.expect_no_content(channel, class_method)?;
+        }
+        let cannot_decode = || Fault::cannot_decode(arguments, class_method);
+        match class_method {
+            method::BASIC_PUBLISH => return self.publish(channel, arguments, rest, commands),
+            method::BASIC_ACK => {
+                let (delivery_tag, bits) = tag_and_bits(arguments).ok_or_else(cannot_decode)?;
+                commands.push(Command::Ack { channel, delivery_tag, multiple: bits & 1 != 0 });
+            }
+            method::BASIC_NACK => {
+                let (delivery_tag, bits) = tag_and_bits(arguments).ok_or_else(cannot_decode)?;
+                let (multiple, requeue) = (bits & 1 != 0, bits & 2 != 0);
+                commands.push(Command::Nack { channel, delivery_tag, multiple, requeue });
+            }
+            method::BASIC_REJECT => {
+                let (delivery_tag, bits) = tag_and_bits(arguments).ok_or_else(cannot_decode)?;
+                commands.push(Command::Reject { channel, delivery_tag, requeue: bits & 1 != 0 });
+            }
+            method::BASIC_QOS => {
+                let &[s0, s1, s2, s3, c0, c1, bits] = arguments else { return Err(cannot_decode()) };
+                let (prefetch_size, prefetch_count) = (u32::from_be_bytes([s0, s1, s2, s3]), u16::from_be_bytes([c0, c1]));
+                commands.push(Command::Qos { channel, prefetch_size, prefetch_count, global: bits & 1 != 0 });
+            }
+            _ if !method::exists(class_method) => {
+                let (class, method) = class_method;
+                let text = format!("unknown method {method} of class {class}");
+                return Err(Fault::new(ReplyCode::NotImplemented, text, class_method));
+            }
+            _ => {
+                match method::check_table(class_method, arguments) {
+                    Ok(()) => {}
+                    Err(table::Malformed::TooDeep) => {
+                        let text = format!("field table nested more than {} deep", table::MAX_DEPTH);
+                        return Err(Fault::new(ReplyCode::SyntaxError, text, class_method));
+                    }
+                    Err(table::Malformed::KeyNotUtf8) => {
+                        let text = "field table key is not UTF-8";
+                        return Err(Fault::new(ReplyCode::SyntaxError, text, class_method));
+                    }
+                    Err(_) => return Err(cannot_decode()),
+                }
+                let (_, class) = all_consuming(parse_class).parse(payload).map_err(|_| cannot_decode())?;
+                if let AMQPClass::Connection(connection::AMQPMethod::TuneOk(ref tune_ok)) = class {
+                    let asked = tune_ok.frame_max as usize;
+                    self.frame_max = if asked == 0 { self.frame_max_limit } else { asked.min(self.frame_max_limit) };
+                }
+                commands.push(Command::Method(channel, Box::new(Method { class_method, class })));
+            }
+        }
+        Ok(0)
+    }
+
+    /// A method came while a content was awaited: an error, unless the channel is being given up (behaviour H9).
+    fn expect_no_content(&mut self, channel: ChannelNumber, class_method: (u16, u16)) -> Result<(), Fault> {
+        let Some(at) = self.contents.iter().position(|(c, _)| *c == channel) else { return Ok(()) };
+        if class_method == method::CHANNEL_CLOSE_OK {
+            self.contents.swap_remove(at);
+            return Ok(());
+        }
+        Err(if self.contents[at].1.body_size.is_none() {
+            unexpected("expected content header for class 60, got non content header frame instead")
+        } else {
+            unexpected("expected content body, got non content body frame instead")
+        })
+    }
+
+    fn publish(&mut self, channel: ChannelNumber, arguments: &[u8], rest: &[u8], commands: &mut Vec<Command>) -> Result<usize, Fault> {
+        let Some(PublishArguments { exchange, routing_key, bits }) = PublishArguments::read(arguments) else {
+            return Err(Fault::cannot_decode(arguments, method::BASIC_PUBLISH));
+        };
+        let (mandatory, immediate) = (bits & 1 != 0, bits & 2 != 0);
+        if let Some((properties, body, took)) = self.whole_content(channel, rest) {
+            let message = Message::new(exchange, routing_key, properties, body);
+            commands.push(Command::Publish(channel, Publish { mandatory, immediate, oversize: None, message }));
+            return Ok(took);
+        }
+        let content = Content { mandatory, immediate, exchange: exchange.into(), routing_key: routing_key.into(), ..Content::default() };
+        self.contents.push((channel, Box::new(content)));
+        Ok(0)
+    }
+
+    /// The common case: header and the only body frame are all there, well-formed and small.
+    fn whole_content<'a>(&self, channel: ChannelNumber, rest: &'a [u8]) -> Option<(&'a [u8], &'a [u8], usize)> {
+        let (header, after) = self.whole_frame(frame::HEADER, channel, rest)?;
+        let (fixed, properties) = header.split_first_chunk::<12>()?;
+        if fixed[..2] != method::BASIC.to_be_bytes() {
+            return None;
+        }
+        let body_size = u64::from_be_bytes(*fixed[4..].first_chunk::<8>()?);
+        if body_size > LARGE_BODY as u64 || body_size > self.max_message_size {
+            return None;
+        }
+        Properties::check(properties).ok()?;
+        if body_size == 0 {
+            return Some((properties, &[], rest.len() - after.len()));
+        }
+        let (body, after) = self.whole_frame(frame::BODY, channel, after)?;
+        (body.len() as u64 == body_size).then_some((properties, body, rest.len() - after.len()))
+    }
+
+    fn whole_frame<'a>(&self, kind: u8, channel: ChannelNumber, input: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let envelope = Envelope::read(input)?;
+        let end = frame::ENVELOPE + envelope.size;
+        if envelope.kind != kind || envelope.channel != channel || envelope.size > self.frame_max || *input.get(end)? != frame::END {
+            return None;
+        }
+        Some((&input[frame::ENVELOPE..end], &input[end + 1..]))
+    }
+
+    fn header(&mut self, channel: ChannelNumber, payload: &[u8], commands: &mut Vec<Command>) -> Result<(), Fault> {
+        let content = self.awaited(channel)?;
+        if content.body_size.is_some() {
+            return Err(unexpected("expected content body, got non content body frame instead"));
+        }
+        let Some((fixed, properties)) = payload.split_first_chunk::<12>() else {
+            return Err(Fault::cannot_decode(payload, method::BASIC_PUBLISH));
+        };
+        let class = u16::from_be_bytes([fixed[0], fixed[1]]);
+        if class != method::BASIC {
+            return Err(unexpected(&format!("expected content header for class 60, got one for class {class} instead")));
+        }
+        let body_size = u64::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7], fixed[8], fixed[9], fixed[10], fixed[11]]);
+        if body_size > MAX_ANNOUNCED {
+            let text = format!("content body size {body_size} exceeds maximum allowed size {MAX_ANNOUNCED}");
+            return Err(Fault::new(ReplyCode::FrameError, text, method::BASIC_PUBLISH));
+        }
+        if Properties::check(properties).is_err() {
+            let text = format!("cannot decode content properties {}", frame::erlang_binary(properties, false));
+            return Err(Fault::new(ReplyCode::SyntaxError, text, method::BASIC_PUBLISH));
+        }
+        let oversize = body_size > self.max_message_size;
+        let content = self.awaited(channel)?;
+        content.properties = properties.into();
+        content.body_size = Some(body_size);
+        content.oversize = oversize;
+        if body_size == 0 {
+            self.finish(channel, commands);
+        }
+        Ok(())
+    }
+
+    fn body(&mut self, channel: ChannelNumber, payload: &[u8], commands: &mut Vec<Command>) -> Result<(), Fault> {
+        let content = self.awaited(channel)?;
+        let Some(body_size) = content.body_size else {
+            return Err(unexpected("expected content header for class 60, got non content header frame instead"));
+        };
+        if payload.len() as u64 > body_size - content.received {
+            let text = "content body frame exceeds remaining content size";
+            return Err(Fault::new(ReplyCode::FrameError, text, method::BASIC_PUBLISH));
+        }
+        content.take_body(payload);
+        if content.received == body_size {
+            self.finish(channel, commands);
+        }
+        Ok(())
+    }
+
+    fn awaited(&mut self, channel: ChannelNumber) -> Result<&mut Content, Fault> {
+        let found = self.contents.iter_mut().find(|(c, _)| *c == channel);
+        found.map(|(_, content)| &mut **content).ok_or_else(|| {
+            let text = "expected method frame, got non method frame instead";
+            Fault::new(ReplyCode::UnexpectedFrame, text, (0, 0))
+        })
+    }
+
+    /// The content of this channel is complete.
+    fn finish(&mut self, channel: ChannelNumber, commands: &mut Vec<Command>) {
+        if let Some(at) = self.contents.iter().position(|(c, _)| *c == channel) {
+            let (_, content) = self.contents.swap_remove(at);
+            commands.push(Command::Publish(channel, content.into_publish()));
+        }
+    }
+
+    /// Whether this body frame is awaited and may be taken in piece by piece.
+    fn may_stream(&self, envelope: Envelope) -> bool {
+        envelope.kind == frame::BODY
+            && self.contents.iter().any(|(channel, content)| {
+                *channel == envelope.channel && content.body_size.is_some_and(|size| envelope.size as u64 <= size - content.received)
+            })
+    }
+
+    /// Takes what there is of a streamed body frame; its end octet comes last.
+    fn stream<'a>(&mut self, input: &'a [u8], commands: &mut Vec<Command>) -> &'a [u8] {
+        let Some(Streaming { envelope, left }) = self.streaming else { return input };
+        let (now, rest) = input.split_at(input.len().min(left));
+        if let Some((_, content)) = self.contents.iter_mut().find(|(c, _)| *c == envelope.channel) {
+            content.take_body(now);
+        }
+        let left = left - now.len();
+        self.streaming = Some(Streaming { envelope, left });
+        let (0, Some((&end, rest))) = (left, rest.split_first()) else { return rest };
+        self.streaming = None;
+        if end != frame::END {
+            self.fault(Fault::invalid_frame_end(envelope, &[], end), commands, 0);
+            return &[];
+        }
+        let complete = |(c, content): &(ChannelNumber, Box<Content>)| *c == envelope.channel && content.body_size == Some(content.received);
+        if self.contents.iter().any(complete) {
+            self.finish(envelope.channel, commands);
+        }
+        rest
+    }
+}
+
+impl Content {
+    fn take_body(&mut self, mut bytes: &[u8]) {
+        let size = self.body_size.unwrap_or(0);
+        if self.oversize {
+            self.received += bytes.len() as u64;
+            return;
+        }
+        if size <= LARGE_BODY as u64 {
+            self.received += bytes.len() as u64;
+            self.small.extend_from_slice(bytes);
+            return;
+        }
+        while !bytes.is_empty() {
+            if self.part.capacity() == 0 {
+                let left = usize::try_from(size - self.received).unwrap_or(BODY_PART);
+                self.part = BytesMut::with_capacity(left.min(BODY_PART));
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(self.part.capacity() - self.part.len()));
+            self.part.put_slice(now);
+            self.received += now.len() as u64;
+            if self.part.len() == self.part.capacity() || self.received == size {
+                self.parts.push(std::mem::take(&mut self.part).freeze());
+            }
+            bytes = later;
+        }
+    }
+
+    fn into_publish(self: Box<Self>) -> Publish {
+        let (exchange, key, properties) = (&self.exchange, &self.routing_key, &self.properties);
+        let message = if self.parts.is_empty() {
+            Message::new(exchange, key, properties, &self.small)
+        } else {
+            Message::with_large_body(exchange, key, properties, self.parts)
+        };
+        let oversize = self.body_size.filter(|_| self.oversize);
+        Publish { mandatory: self.mandatory, immediate: self.immediate, oversize, message }
+    }
+}
+
+/// The arguments of `basic.publish`.
+struct PublishArguments<'a> {
+    exchange: &'a [u8],
+    routing_key: &'a [u8],
+    bits: u8,
+}
+
+impl<'a> PublishArguments<'a> {
+    fn read(arguments: &'a [u8]) -> Option<Self> {
+        let mut rest = arguments;
+        table::take(&mut rest, 2).ok()?;
+        let exchange = table::short_string(&mut rest).ok()?;
+        let routing_key = table::short_string(&mut rest).ok()?;
+        let &[bits] = rest else { return None };
+        Some(Self { exchange, routing_key, bits })
+    }
+}
+
+fn tag_and_bits(arguments: &[u8]) -> Option<(u64, u8)> {
+    let (tag, &[bits]) = arguments.split_first_chunk::<8>()? else { return None };
+    Some((u64::from_be_bytes(*tag), bits))
+}
+
+fn unexpected(text: &str) -> Fault {
+    Fault::new(ReplyCode::UnexpectedFrame, text, method::BASIC_PUBLISH)
+}

@@ -1,0 +1,194 @@
+//! Methods, deliveries and contents → bytes, split at the negotiated frame_max.
+
+use amq_protocol::frame::WriteContext;
+use amq_protocol::protocol::gen_class;
+use bytes::Bytes;
+
+use super::frame::{self, OVERHEAD};
+use super::{AMQPClass, ChannelNumber, Message};
+
+/// What a connection has to send: small things copied into one buffer, parts of large bodies by reference between them.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub bytes: Vec<u8>,
+    /// Each with the position in `bytes` in front of which it belongs.
+    pub parts: Vec<(usize, Bytes)>,
+    part_bytes: usize,
+}
+
+impl Output {
+    /// Bytes to send.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.part_bytes
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.parts.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.parts.clear();
+        self.part_bytes = 0;
+    }
+
+    fn reference(&mut self, part: Bytes) {
+        self.part_bytes += part.len();
+        self.parts.push((self.bytes.len(), part));
+    }
+
+    /// Any method without content.
+    pub fn method(&mut self, channel: ChannelNumber, class: &AMQPClass) {
+        let start = begin(&mut self.bytes, frame::METHOD, channel);
+        let context = WriteContext::from(std::mem::take(&mut self.bytes));
+        let written = gen_class(class)(context).expect("a vector takes all that is written");
+        self.bytes = written.write;
+        end(&mut self.bytes, start);
+    }
+
+    /// A method whose arguments are already encoded.
+    pub fn raw_method(&mut self, channel: ChannelNumber, class_method: (u16, u16), arguments: &[u8]) {
+        let start = begin_method(&mut self.bytes, channel, class_method);
+        self.bytes.extend_from_slice(arguments);
+        end(&mut self.bytes, start);
+    }
+
+    /// `basic.ack` to a publisher.
+    pub fn basic_ack(&mut self, channel: ChannelNumber, delivery_tag: u64, multiple: bool) {
+        let mut arguments = [0; 9];
+        arguments[..8].copy_from_slice(&delivery_tag.to_be_bytes());
+        arguments[8] = u8::from(multiple);
+        self.raw_method(channel, (60, 80), &arguments);
+    }
+
+    /// `basic.nack` to a publisher.
+    pub fn basic_nack(&mut self, channel: ChannelNumber, delivery_tag: u64, multiple: bool) {
+        let mut arguments = [0; 9];
+        arguments[..8].copy_from_slice(&delivery_tag.to_be_bytes());
+        arguments[8] = u8::from(multiple);
+        self.raw_method(channel, (60, 120), &arguments);
+    }
+
+    /// `basic.deliver` with its content. Strings are short strings, `frame_max` in bytes.
+    pub fn basic_deliver(&mut self, to: Recipient<'_>, delivery_tag: u64, redelivered: bool, message: &Message) {
+        let out = &mut self.bytes;
+        out.reserve(64 + message.body_len().min(1024));
+        let start = begin_method(out, to.channel, (60, 60));
+        short_string(out, to.consumer_tag);
+        out.extend_from_slice(&delivery_tag.to_be_bytes());
+        out.push(u8::from(redelivered));
+        short_string(out, message.exchange());
+        short_string(out, message.routing_key());
+        end(out, start);
+        self.content(to.channel, to.frame_max, message);
+    }
+
+    /// `basic.get-ok` with its content.
+    pub fn basic_get_ok(&mut self, to: Recipient<'_>, delivery_tag: u64, redelivered: bool, message: &Message, message_count: u32) {
+        let out = &mut self.bytes;
+        let start = begin_method(out, to.channel, (60, 71));
+        out.extend_from_slice(&delivery_tag.to_be_bytes());
+        out.push(u8::from(redelivered));
+        short_string(out, message.exchange());
+        short_string(out, message.routing_key());
+        out.extend_from_slice(&message_count.to_be_bytes());
+        end(out, start);
+        self.content(to.channel, to.frame_max, message);
+    }
+
+    /// `basic.return` with its content.
+    pub fn basic_return(&mut self, to: Recipient<'_>, reply_code: u16, reply_text: &str, message: &Message) {
+        let out = &mut self.bytes;
+        let start = begin_method(out, to.channel, (60, 50));
+        out.extend_from_slice(&reply_code.to_be_bytes());
+        short_string(out, reply_text.as_bytes());
+        short_string(out, message.exchange());
+        short_string(out, message.routing_key());
+        end(out, start);
+        self.content(to.channel, to.frame_max, message);
+    }
+
+    fn content(&mut self, channel: ChannelNumber, frame_max: usize, message: &Message) {
+        let out = &mut self.bytes;
+        let start = begin(out, frame::HEADER, channel);
+        out.extend_from_slice(&[0, 60, 0, 0]);
+        out.extend_from_slice(&(message.body_len() as u64).to_be_bytes());
+        out.extend_from_slice(message.raw_properties());
+        end(out, start);
+        let payload_max = if frame_max == 0 { u32::MAX as usize } else { frame_max - OVERHEAD };
+        for chunk in message.small_body().chunks(payload_max) {
+            let start = begin(&mut self.bytes, frame::BODY, channel);
+            self.bytes.extend_from_slice(chunk);
+            end(&mut self.bytes, start);
+        }
+        if !message.large_body().is_empty() {
+            self.large_body(channel, payload_max, message);
+        }
+    }
+
+    /// Frames of `payload_max` bytes over parts of any size, without copying them.
+    fn large_body(&mut self, channel: ChannelNumber, payload_max: usize, message: &Message) {
+        let mut left = message.body_len();
+        let mut parts = message.large_body().iter().cloned();
+        let mut part = Bytes::new();
+        while left > 0 {
+            let payload = left.min(payload_max);
+            self.bytes.push(frame::BODY);
+            self.bytes.extend_from_slice(&channel.to_be_bytes());
+            self.bytes.extend_from_slice(&frame_size(payload).to_be_bytes());
+            let mut wanted = payload;
+            while wanted > 0 {
+                if part.is_empty() {
+                    part = parts.next().expect("the parts of a body add up to its length");
+                }
+                let now = part.split_to(part.len().min(wanted));
+                wanted -= now.len();
+                self.reference(now);
+            }
+            self.bytes.push(frame::END);
+            left -= payload;
+        }
+    }
+}
+
+/// Where a content goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipient<'a> {
+    pub channel: ChannelNumber,
+    /// Empty for get-ok and return, which have none.
+    pub consumer_tag: &'a [u8],
+    /// Negotiated, in bytes; 0 is no limit.
+    pub frame_max: usize,
+}
+
+fn begin(out: &mut Vec<u8>, kind: u8, channel: ChannelNumber) -> usize {
+    let start = out.len();
+    let [c0, c1] = channel.to_be_bytes();
+    out.extend_from_slice(&[kind, c0, c1, 0, 0, 0, 0]);
+    start
+}
+
+fn begin_method(out: &mut Vec<u8>, channel: ChannelNumber, (class, method): (u16, u16)) -> usize {
+    let start = begin(out, frame::METHOD, channel);
+    out.extend_from_slice(&class.to_be_bytes());
+    out.extend_from_slice(&method.to_be_bytes());
+    start
+}
+
+/// Writes the payload's size into the envelope at `start`, and the end octet.
+fn end(out: &mut Vec<u8>, start: usize) {
+    let size = frame_size(out.len() - start - frame::ENVELOPE);
+    out[start + 3..start + 7].copy_from_slice(&size.to_be_bytes());
+    out.push(frame::END);
+}
+
+fn frame_size(payload: usize) -> u32 {
+    u32::try_from(payload).expect("a frame is smaller than 4 GiB")
+}
+
+fn short_string(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(u8::try_from(text.len()).expect("a short string has at most 255 bytes"));
+    out.extend_from_slice(text);
+}

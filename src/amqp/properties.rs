@@ -1,0 +1,196 @@
+//! Content properties as received bytes: checked once for shape, read only when something needs them,
+//! forwarded verbatim otherwise (behaviour B7).
+
+use super::table::{self, Malformed};
+
+const CONTENT_TYPE: u16 = 1 << 15;
+const CONTENT_ENCODING: u16 = 1 << 14;
+const HEADERS: u16 = 1 << 13;
+const DELIVERY_MODE: u16 = 1 << 12;
+const PRIORITY: u16 = 1 << 11;
+const CORRELATION_ID: u16 = 1 << 10;
+const REPLY_TO: u16 = 1 << 9;
+const EXPIRATION: u16 = 1 << 8;
+const MESSAGE_ID: u16 = 1 << 7;
+const TIMESTAMP: u16 = 1 << 6;
+const TYPE: u16 = 1 << 5;
+const USER_ID: u16 = 1 << 4;
+const APP_ID: u16 = 1 << 3;
+const CLUSTER_ID: u16 = 1 << 2;
+
+/// The flags that make a publish look further than routing.
+const LOOKED_AT: u16 = HEADERS | REPLY_TO | EXPIRATION | USER_ID;
+
+const IN_WIRE_ORDER: [u16; 14] = [
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    HEADERS,
+    DELIVERY_MODE,
+    PRIORITY,
+    CORRELATION_ID,
+    REPLY_TO,
+    EXPIRATION,
+    MESSAGE_ID,
+    TIMESTAMP,
+    TYPE,
+    USER_ID,
+    APP_ID,
+    CLUSTER_ID,
+];
+
+/// The property flags and values of a content header, after its body size.
+#[derive(Clone, Copy, Debug)]
+pub struct Properties<'a>(&'a [u8]);
+
+impl<'a> Properties<'a> {
+    /// # Errors
+    /// When flags, lengths or the header table do not fit the bytes exactly.
+    pub fn check(raw: &'a [u8]) -> Result<Self, Malformed> {
+        let mut rest = raw;
+        let flags = take_flags(&mut rest)?;
+        // Bits 0 and 1: a continuation word and an unknown property; nobody sends them, RabbitMQ refuses them.
+        if flags & 0b11 != 0 {
+            return Err(Malformed::UnknownType(flags.to_be_bytes()[1]));
+        }
+        for flag in IN_WIRE_ORDER {
+            if flags & flag != 0 {
+                let value = take_value(&mut rest, flag)?;
+                if flag == HEADERS {
+                    table::check(value, false)?;
+                }
+            }
+        }
+        if rest.is_empty() { Ok(Self(raw)) } else { Err(Malformed::Truncated) }
+    }
+
+    /// Bytes that passed [`Properties::check`] before.
+    #[must_use]
+    pub fn checked(raw: &'a [u8]) -> Self {
+        Self(raw)
+    }
+
+    fn flags(self) -> u16 {
+        let mut rest = self.0;
+        take_flags(&mut rest).unwrap_or(0)
+    }
+
+    /// Whether a publish has to look at anything beyond the routing key.
+    #[must_use]
+    pub fn need_a_look(self) -> bool {
+        self.flags() & LOOKED_AT != 0
+    }
+
+    fn find(self, wanted: u16) -> Option<&'a [u8]> {
+        let mut rest = self.0;
+        let flags = take_flags(&mut rest).ok()?;
+        if flags & wanted == 0 {
+            return None;
+        }
+        for flag in IN_WIRE_ORDER {
+            if flags & flag != 0 {
+                let value = take_value(&mut rest, flag).ok()?;
+                if flag == wanted {
+                    return Some(value);
+                }
+            }
+        }
+        None
+    }
+
+    /// The entries of the header table.
+    #[must_use]
+    pub fn headers(self) -> Option<&'a [u8]> {
+        self.find(HEADERS)
+    }
+
+    /// A header's value, by its exact name.
+    #[must_use]
+    pub fn header(self, name: &str) -> Option<table::Value<'a>> {
+        let headers = self.headers()?;
+        table::entries(headers).find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
+    }
+
+    #[must_use]
+    pub fn delivery_mode(self) -> Option<u8> {
+        self.find(DELIVERY_MODE).and_then(|value| value.first().copied())
+    }
+
+    #[must_use]
+    pub fn expiration(self) -> Option<&'a [u8]> {
+        self.find(EXPIRATION)
+    }
+
+    #[must_use]
+    pub fn reply_to(self) -> Option<&'a [u8]> {
+        self.find(REPLY_TO)
+    }
+
+    #[must_use]
+    pub fn user_id(self) -> Option<&'a [u8]> {
+        self.find(USER_ID)
+    }
+
+    /// The same properties with the header table replaced; an empty one is left out.
+    #[must_use]
+    pub fn with_headers(self, headers: &[u8]) -> Vec<u8> {
+        let mut rest = self.0;
+        let flags = take_flags(&mut rest).unwrap_or(0);
+        let mut out = Vec::with_capacity(self.0.len() + headers.len() + 4);
+        let new_flags = if headers.is_empty() { flags & !HEADERS } else { flags | HEADERS };
+        out.extend_from_slice(&new_flags.to_be_bytes());
+        for flag in IN_WIRE_ORDER {
+            if flag == HEADERS {
+                if flags & HEADERS != 0 && take_value(&mut rest, HEADERS).is_err() {
+                    break;
+                }
+                if !headers.is_empty() {
+                    out.extend_from_slice(&u32::try_from(headers.len()).unwrap_or(u32::MAX).to_be_bytes());
+                    out.extend_from_slice(headers);
+                }
+            } else if flags & flag != 0 {
+                let before = rest;
+                if take_value(&mut rest, flag).is_err() {
+                    break;
+                }
+                out.extend_from_slice(&before[..before.len() - rest.len()]);
+            }
+        }
+        out
+    }
+
+    /// The same properties with another reply_to.
+    #[must_use]
+    pub fn with_reply_to(self, reply_to: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.0.len() + reply_to.len() + 1);
+        let mut rest = self.0;
+        let flags = take_flags(&mut rest).unwrap_or(0);
+        out.extend_from_slice(&(flags | REPLY_TO).to_be_bytes());
+        for flag in IN_WIRE_ORDER {
+            let before = rest;
+            if flags & flag != 0 && take_value(&mut rest, flag).is_err() {
+                break;
+            }
+            if flag == REPLY_TO {
+                out.push(u8::try_from(reply_to.len()).unwrap_or(u8::MAX));
+                out.extend_from_slice(reply_to);
+            } else {
+                out.extend_from_slice(&before[..before.len() - rest.len()]);
+            }
+        }
+        out
+    }
+}
+
+fn take_flags(input: &mut &[u8]) -> Result<u16, Malformed> {
+    let head = table::take(input, 2)?;
+    Ok(u16::from_be_bytes([head[0], head[1]]))
+}
+
+fn take_value<'a>(input: &mut &'a [u8], flag: u16) -> Result<&'a [u8], Malformed> {
+    match flag {
+        DELIVERY_MODE | PRIORITY => table::take(input, 1),
+        TIMESTAMP => table::take(input, 8),
+        HEADERS => table::long_string(input),
+        _ => table::short_string(input),
+    }
+}

@@ -1,0 +1,132 @@
+//! Field tables as received bytes: a depth-limited check before anything recursive sees them, and a borrowed reader.
+
+/// How deeply tables and arrays may nest. RabbitMQ has no limit of its own; real headers (x-death) need four.
+pub const MAX_DEPTH: usize = 64;
+
+/// A field value borrowed from the wire.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    Bool(bool),
+    /// Every integer type; RabbitMQ compares them by number, whatever their width.
+    Int(i64),
+    Float(f64),
+    Decimal(u8, u32),
+    String(&'a [u8]),
+    Bytes(&'a [u8]),
+    Timestamp(u64),
+    /// The entries of a table, without the length in front.
+    Table(&'a [u8]),
+    /// The values of an array, without the length in front.
+    Array(&'a [u8]),
+    Void,
+}
+
+/// Bytes that are no field table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    Truncated,
+    UnknownType(u8),
+    TooDeep,
+    /// Only where keys must be text: `amq-protocol` cannot hold others.
+    KeyNotUtf8,
+}
+
+/// Takes `n` bytes off the front.
+pub fn take<'a>(input: &mut &'a [u8], n: usize) -> Result<&'a [u8], Malformed> {
+    let (head, rest) = input.split_at_checked(n).ok_or(Malformed::Truncated)?;
+    *input = rest;
+    Ok(head)
+}
+
+fn array<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], Malformed> {
+    let (head, rest) = input.split_first_chunk::<N>().ok_or(Malformed::Truncated)?;
+    *input = rest;
+    Ok(*head)
+}
+
+/// Takes a short string: one length byte, then the bytes.
+pub fn short_string<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+    let [n] = array::<1>(input)?;
+    take(input, usize::from(n))
+}
+
+/// Takes a long string, table or array: four length bytes, then the bytes.
+pub fn long_string<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+    let n = u32::from_be_bytes(array(input)?);
+    take(input, n as usize)
+}
+
+/// Takes one type letter and its value. Nested tables and arrays come back unread.
+pub fn value<'a>(input: &mut &'a [u8]) -> Result<Value<'a>, Malformed> {
+    let [kind] = array::<1>(input)?;
+    Ok(match kind {
+        b't' => Value::Bool(array::<1>(input)? != [0]),
+        b'b' => Value::Int(i8::from_be_bytes(array(input)?).into()),
+        b'B' => Value::Int(u8::from_be_bytes(array(input)?).into()),
+        // RabbitMQ reads `s` as a 16-bit integer; `U` is what the specification says.
+        b's' | b'U' => Value::Int(i16::from_be_bytes(array(input)?).into()),
+        b'u' => Value::Int(u16::from_be_bytes(array(input)?).into()),
+        b'I' => Value::Int(i32::from_be_bytes(array(input)?).into()),
+        b'i' => Value::Int(u32::from_be_bytes(array(input)?).into()),
+        b'l' | b'L' => Value::Int(i64::from_be_bytes(array(input)?)),
+        b'f' => Value::Float(f32::from_be_bytes(array(input)?).into()),
+        b'd' => Value::Float(f64::from_be_bytes(array(input)?)),
+        b'D' => {
+            let [scale] = array::<1>(input)?;
+            Value::Decimal(scale, u32::from_be_bytes(array(input)?))
+        }
+        b'S' => Value::String(long_string(input)?),
+        b'x' => Value::Bytes(long_string(input)?),
+        b'T' => Value::Timestamp(u64::from_be_bytes(array(input)?)),
+        b'F' => Value::Table(long_string(input)?),
+        b'A' => Value::Array(long_string(input)?),
+        b'V' => Value::Void,
+        other => return Err(Malformed::UnknownType(other)),
+    })
+}
+
+/// Checks the entries of a table (without its length) to their last byte.
+///
+/// # Errors
+/// The first thing found wrong.
+pub fn check(mut entries: &[u8], keys_are_utf8: bool) -> Result<(), Malformed> {
+    check_table(&mut entries, keys_are_utf8, 1)
+}
+
+fn check_table(entries: &mut &[u8], keys_are_utf8: bool, depth: usize) -> Result<(), Malformed> {
+    while !entries.is_empty() {
+        let key = short_string(entries)?;
+        if keys_are_utf8 && std::str::from_utf8(key).is_err() {
+            return Err(Malformed::KeyNotUtf8);
+        }
+        check_value(value(entries)?, keys_are_utf8, depth)?;
+    }
+    Ok(())
+}
+
+fn check_value(value_read: Value<'_>, keys_are_utf8: bool, depth: usize) -> Result<(), Malformed> {
+    match value_read {
+        Value::Table(_) | Value::Array(_) if depth >= MAX_DEPTH => Err(Malformed::TooDeep),
+        Value::Table(mut nested) => check_table(&mut nested, keys_are_utf8, depth + 1),
+        Value::Array(mut values) => {
+            while !values.is_empty() {
+                check_value(value(&mut values)?, keys_are_utf8, depth + 1)?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The entries of a checked table, in the order in which they were sent.
+pub fn entries(mut input: &[u8]) -> impl Iterator<Item = (&[u8], Value<'_>)> {
+    std::iter::from_fn(move || {
+        let key = short_string(&mut input).ok()?;
+        Some((key, value(&mut input).ok()?))
+    })
+}
+
+/// The values of a checked array.
+pub fn values(mut input: &[u8]) -> impl Iterator<Item = Value<'_>> {
+    std::iter::from_fn(move || value(&mut input).ok())
+}

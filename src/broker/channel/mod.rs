@@ -1,0 +1,266 @@
+//! Channels: the dispatch of every method to the function that bears its name, and how errors end channels.
+
+mod confirms;
+mod consume;
+mod get;
+mod publish;
+pub(in crate::broker) mod reply_to;
+mod settle;
+mod tx;
+pub(in crate::broker) mod unacked;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::queue::{ConsumerId, QueueId};
+use super::{At, Broker, ConnectionId, Effects, Error};
+use crate::amqp::{AMQPClass, Command, Method, access, basic, channel, confirm, exchange, method, queue, tx as tx_class};
+use confirms::Confirms;
+use publish::Route;
+use reply_to::ReplyConsumer;
+use tx::Transaction;
+use unacked::Unacked;
+
+#[derive(Debug, Default)]
+pub(super) struct Channel {
+    /// The broker has sent channel.close: all is ignored until close-ok (behaviour H5).
+    closing: bool,
+    pub(super) unacked: Unacked,
+    /// Consumers by tag; tags are unique per channel.
+    consumers: BTreeMap<Box<str>, ConsumerId>,
+    reply_consumer: Option<ReplyConsumer>,
+    /// What basic.qos set for consumers to come.
+    prefetch: u16,
+    /// What basic.qos set for the channel as a whole; 0 is no limit.
+    pub(super) global_prefetch: u16,
+    mode: Mode,
+    /// What an empty queue name means (behaviour Q3).
+    last_queue: Option<Arc<str>>,
+    route: Route,
+}
+
+#[derive(Debug, Default)]
+enum Mode {
+    #[default]
+    Plain,
+    Confirm(Confirms),
+    Tx(Box<Transaction>),
+}
+
+impl Channel {
+    /// Whether the channel-wide prefetch leaves room for one more.
+    pub(super) fn has_credit(&self) -> bool {
+        self.global_prefetch == 0 || self.unacked.consumed() < usize::from(self.global_prefetch)
+    }
+}
+
+impl Broker {
+    fn channel(&mut self, at: At) -> Option<&mut Channel> {
+        self.connection(at.connection)?.channels.get_mut(&at.channel).map(|channel| &mut **channel)
+    }
+
+    /// A command for a channel that must exist; the dispatch has seen to it.
+    fn open_channel(&mut self, at: At) -> &mut Channel {
+        self.channel(at).expect("methods are dispatched to open channels only")
+    }
+
+    pub(super) fn channel_command(&mut self, connection: ConnectionId, command: Command, effects: &mut Effects) {
+        let (channel, class_method) = match &command {
+            Command::Publish(channel, _) => (*channel, method::BASIC_PUBLISH),
+            Command::Ack { channel, .. } => (*channel, method::BASIC_ACK),
+            Command::Nack { channel, .. } => (*channel, method::BASIC_NACK),
+            Command::Reject { channel, .. } => (*channel, method::BASIC_REJECT),
+            Command::Qos { channel, .. } => (*channel, method::BASIC_QOS),
+            Command::Method(channel, method) => (*channel, method.class_method),
+            Command::Fault(_) => return,
+        };
+        let at = At { connection, channel };
+        let result = match self.channel(at) {
+            _ if channel == 0 => Err(Error::unexpected_method("running")),
+            None => self.command_without_channel(at, &command, effects),
+            Some(channel) if channel.closing => {
+                self.command_while_closing(at, &command, effects);
+                return;
+            }
+            Some(_) => self.dispatch(at, command, effects),
+        };
+        if let Err(error) = result {
+            self.refuse(at, class_method, &error, effects);
+        }
+    }
+
+    fn dispatch(&mut self, at: At, command: Command, effects: &mut Effects) -> Result<(), Error> {
+        match command {
+            Command::Publish(_, publish) => self.basic_publish(at, publish, effects),
+            Command::Ack { delivery_tag, multiple, .. } => self.basic_ack(at, delivery_tag, multiple, effects),
+            Command::Nack { delivery_tag, multiple, requeue, .. } => self.basic_nack(at, delivery_tag, multiple, requeue, effects),
+            Command::Reject { delivery_tag, requeue, .. } => self.basic_nack(at, delivery_tag, false, requeue, effects),
+            Command::Qos { prefetch_size, prefetch_count, global, .. } => {
+                self.basic_qos(at, prefetch_size, prefetch_count, global, effects)
+            }
+            Command::Method(_, method) => self.dispatch_method(at, *method, effects),
+            Command::Fault(_) => Ok(()),
+        }
+    }
+
+    /// The methods off the hot path.
+    fn dispatch_method(&mut self, at: At, method: Method, effects: &mut Effects) -> Result<(), Error> {
+        use basic::AMQPMethod as Basic;
+        use channel::AMQPMethod as Channel;
+        use exchange::AMQPMethod as Exchange;
+        use queue::AMQPMethod as Queue;
+        use tx_class::AMQPMethod as Tx;
+        match method.class {
+            AMQPClass::Channel(Channel::Open(_)) => Err(Error::second_channel_open()),
+            AMQPClass::Channel(Channel::Close(_)) => self.channel_close(at, effects),
+            AMQPClass::Channel(Channel::Flow(flow)) => self.channel_flow(at, flow.active, effects),
+            AMQPClass::Access(access::AMQPMethod::Request(_)) => {
+                effects.output(at.connection).raw_method(at.channel, (30, 11), &[0, 1]);
+                Ok(())
+            }
+            AMQPClass::Exchange(Exchange::Declare(declare)) => self.exchange_declare(at, declare, effects),
+            AMQPClass::Exchange(Exchange::Delete(delete)) => self.exchange_delete(at, &delete, effects),
+            AMQPClass::Exchange(Exchange::Bind(bind)) => self.exchange_bind(at, bind, effects),
+            AMQPClass::Exchange(Exchange::Unbind(unbind)) => self.exchange_unbind(at, &unbind, effects),
+            AMQPClass::Queue(Queue::Declare(declare)) => self.queue_declare(at, declare, effects),
+            AMQPClass::Queue(Queue::Bind(bind)) => self.queue_bind(at, bind, effects),
+            AMQPClass::Queue(Queue::Unbind(unbind)) => self.queue_unbind(at, &unbind, effects),
+            AMQPClass::Queue(Queue::Purge(purge)) => self.queue_purge(at, &purge, effects),
+            AMQPClass::Queue(Queue::Delete(delete)) => self.queue_delete(at, &delete, effects),
+            AMQPClass::Basic(Basic::Consume(consume)) => self.basic_consume(at, consume, effects),
+            AMQPClass::Basic(Basic::Cancel(cancel)) => self.basic_cancel(at, &cancel, effects),
+            // The client confirms a basic.cancel that we sent.
+            AMQPClass::Basic(Basic::CancelOk(_)) => Ok(()),
+            AMQPClass::Basic(Basic::Get(get)) => self.basic_get(at, &get, effects),
+            AMQPClass::Basic(Basic::Recover(recover)) => self.basic_recover(at, recover.requeue, true, effects),
+            AMQPClass::Basic(Basic::RecoverAsync(recover)) => self.basic_recover(at, recover.requeue, false, effects),
+            AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => self.confirm_select(at, select.nowait, effects),
+            AMQPClass::Tx(Tx::Select(_)) => self.tx_select(at, effects),
+            AMQPClass::Tx(Tx::Commit(_)) => self.tx_commit(at, effects),
+            AMQPClass::Tx(Tx::Rollback(_)) => self.tx_rollback(at, effects),
+            AMQPClass::Connection(_) => Err(Error::unexpected_method("running")),
+            _ => Err(Error::unimplemented_method()),
+        }
+    }
+
+    fn command_without_channel(&mut self, at: At, command: &Command, effects: &mut Effects) -> Result<(), Error> {
+        let Some(connection) = self.connection(at.connection) else { return Ok(()) };
+        let (opened, channel_max) = (connection.channels.len(), connection.opened.channel_max);
+        // A count, whatever the channel's number (behaviour H1, gotcha 8).
+        if channel_max != 0 && opened >= usize::from(channel_max) {
+            return Err(Error::channel_max_reached(opened, channel_max));
+        }
+        match command {
+            Command::Method(_, method) if matches!(method.class, AMQPClass::Channel(channel::AMQPMethod::Open(_))) => {
+                connection.channels.insert(at.channel, Box::default());
+                self.reply(at, effects, AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})));
+                Ok(())
+            }
+            _ => Err(Error::expected_channel_open()),
+        }
+    }
+
+    fn command_while_closing(&mut self, at: At, command: &Command, effects: &mut Effects) {
+        let Command::Method(_, method) = command else { return };
+        match method.class {
+            AMQPClass::Channel(channel::AMQPMethod::CloseOk(_)) => self.forget_channel(at),
+            AMQPClass::Channel(channel::AMQPMethod::Close(_)) => {
+                self.forget_channel(at);
+                self.reply(at, effects, AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})));
+            }
+            _ => {}
+        }
+    }
+
+    fn forget_channel(&mut self, at: At) {
+        if let Some(connection) = self.connection(at.connection) {
+            connection.channels.remove(&at.channel);
+        }
+    }
+
+    fn reply(&self, at: At, effects: &mut Effects, class: AMQPClass) {
+        effects.output(at.connection).method(at.channel, &class);
+    }
+
+    /// Closes the channel or, for a hard error, the connection (behaviour E2).
+    fn refuse(&mut self, at: At, class_method: (u16, u16), error: &Error, effects: &mut Effects) {
+        if at.channel == 0 || !error.code.is_soft() {
+            self.close_connection(at.connection, class_method, error, effects);
+            return;
+        }
+        self.send_confirms(effects);
+        self.end_channel(at, effects);
+        let Some(channel) = self.channel(at) else { return };
+        *channel = Channel { closing: true, ..Channel::default() };
+        let (class_id, method_id) = error.class_method.unwrap_or(class_method);
+        let close = channel::Close { reply_code: error.code.code(), reply_text: error.reply_text().into(), class_id, method_id };
+        self.reply(at, effects, AMQPClass::Channel(channel::AMQPMethod::Close(close)));
+    }
+
+    fn channel_close(&mut self, at: At, effects: &mut Effects) -> Result<(), Error> {
+        self.send_confirms(effects);
+        self.end_channel(at, effects);
+        self.forget_channel(at);
+        self.reply(at, effects, AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})));
+        Ok(())
+    }
+
+    fn channel_flow(&mut self, at: At, active: bool, effects: &mut Effects) -> Result<(), Error> {
+        if !active {
+            return Err(Error::not_implemented("active=false"));
+        }
+        self.reply(at, effects, AMQPClass::Channel(channel::AMQPMethod::FlowOk(channel::FlowOk { active })));
+        Ok(())
+    }
+
+    /// Ends what a channel does: its consumers go, its unacked messages go back to their places (behaviour B20, H4).
+    /// The channel itself stays in its table.
+    pub(super) fn end_channel(&mut self, at: At, effects: &mut Effects) {
+        let Some(channel) = self.channel(at) else { return };
+        let consumers: Vec<ConsumerId> = std::mem::take(&mut channel.consumers).into_values().collect();
+        channel.reply_consumer = None;
+        let mut unacked = channel.unacked.take_all();
+        if let Mode::Tx(transaction) = std::mem::take(&mut channel.mode) {
+            unacked.extend(self.abandon(*transaction));
+        }
+        let mut left: Vec<QueueId> = Vec::new();
+        for consumer in consumers {
+            left.extend(self.remove_consumer(consumer));
+        }
+        self.requeue(at, unacked, effects);
+        for queue in left {
+            self.auto_delete_queue(queue, effects);
+        }
+    }
+
+    pub(super) fn consumers_of(&mut self, connection: ConnectionId, channel: u16) -> Vec<ConsumerId> {
+        self.channel(At { connection, channel }).map_or_else(Vec::new, |c| c.consumers.values().copied().collect())
+    }
+
+    pub(super) fn set_last_queue(&mut self, at: At, name: Arc<str>) {
+        self.open_channel(at).last_queue = Some(name);
+    }
+
+    /// The queue that a client names; empty means the one declared last on this channel (behaviour Q3).
+    pub(super) fn expand_queue_name(&mut self, at: At, name: &str) -> Result<Arc<str>, Error> {
+        if name.is_empty() {
+            self.open_channel(at).last_queue.clone().ok_or_else(Error::no_previously_declared_queue)
+        } else {
+            Ok(strip_cr_lf(name).into())
+        }
+    }
+
+    /// Looks up a queue for a use that its owner alone may make of it (behaviour Q5).
+    pub(super) fn queue_for(&mut self, at: At, name: &str) -> Result<QueueId, Error> {
+        let Some(&id) = self.queue_names.get(name) else { return Err(Error::no_queue(&self.vhost, name)) };
+        match self.queues[id].owner {
+            Some(owner) if owner != at.connection => Err(Error::queue_locked(&self.vhost, name)),
+            _ => Ok(id),
+        }
+    }
+}
+
+/// RabbitMQ takes CR and LF out of names (behaviour Q8).
+fn strip_cr_lf(name: &str) -> String {
+    name.replace(['\r', '\n'], "")
+}

@@ -1,0 +1,92 @@
+//! tx.select, tx.commit, tx.rollback: publishes and settlements held back until they are committed (behaviour F7).
+
+use super::Mode;
+use super::publish::Targets;
+use super::settle::Outcome;
+use super::unacked::Delivery;
+use crate::amqp::{AMQPClass, Message, tx};
+use crate::broker::{At, Broker, Effects, Error};
+
+/// Deliveries that have left the channel, and what is to become of them.
+#[derive(Debug)]
+pub(super) struct Settlement {
+    pub(super) deliveries: Vec<Delivery>,
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Debug)]
+struct Published {
+    mandatory: bool,
+    message: Message,
+    /// Routed when it was published.
+    targets: Targets,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    published: Vec<Published>,
+    settlements: Vec<Settlement>,
+}
+
+impl Transaction {
+    pub(super) fn publish(&mut self, mandatory: bool, message: Message, targets: Targets) {
+        self.published.push(Published { mandatory, message, targets });
+    }
+
+    pub(super) fn settle(&mut self, settlement: Settlement) {
+        self.settlements.push(settlement);
+    }
+}
+
+impl Broker {
+    pub(super) fn tx_select(&mut self, at: At, effects: &mut Effects) -> Result<(), Error> {
+        let channel = self.open_channel(at);
+        match channel.mode {
+            Mode::Plain => channel.mode = Mode::Tx(Box::default()),
+            Mode::Tx(_) => {}
+            Mode::Confirm(_) => return Err(Error::cannot_switch_mode("confirm", "tx")),
+        }
+        self.reply(at, effects, AMQPClass::Tx(tx::AMQPMethod::SelectOk(tx::SelectOk {})));
+        Ok(())
+    }
+
+    fn transaction(&mut self, at: At) -> Result<Transaction, Error> {
+        match &mut self.open_channel(at).mode {
+            Mode::Tx(transaction) => Ok(std::mem::take(transaction)),
+            Mode::Plain | Mode::Confirm(_) => Err(Error::channel_not_transactional()),
+        }
+    }
+
+    pub(super) fn tx_commit(&mut self, at: At, effects: &mut Effects) -> Result<(), Error> {
+        let transaction = self.transaction(at)?;
+        let mut complete = true;
+        for Published { mandatory, message, targets } in transaction.published {
+            complete &= self.deliver_to_queues(at, mandatory, message, &targets, effects);
+        }
+        for Settlement { deliveries, outcome } in transaction.settlements {
+            self.carry_out(at, deliveries, outcome, effects);
+        }
+        if !complete {
+            return Err(Error::precondition("partial tx completion"));
+        }
+        self.reply(at, effects, AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})));
+        Ok(())
+    }
+
+    pub(super) fn tx_rollback(&mut self, at: At, effects: &mut Effects) -> Result<(), Error> {
+        let transaction = self.transaction(at)?;
+        // Unacked again, not redelivered.
+        let deliveries = self.abandon(transaction);
+        self.open_channel(at).unacked.restore(deliveries);
+        self.reply(at, effects, AMQPClass::Tx(tx::AMQPMethod::RollbackOk(tx::RollbackOk {})));
+        Ok(())
+    }
+
+    /// Drops what a transaction would have published; returns what it would have settled.
+    pub(super) fn abandon(&mut self, transaction: Transaction) -> Vec<Delivery> {
+        for published in transaction.published {
+            self.release(published.message);
+        }
+        transaction.settlements.into_iter().flat_map(|settlement| settlement.deliveries).collect()
+    }
+}

@@ -1,0 +1,249 @@
+//! A connection after its handshake: connection.* methods, the table of its channels, what ends with it.
+//!
+//! ```text
+//!   running ──connection.close from the client──▶ ended   (close-ok sent)
+//!   running ──an error, or shutdown──▶ closing ──close-ok──▶ ended
+//! ```
+//! Either way its channels and exclusive queues are gone before the reply is sent (behaviour C25, gotcha 74).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::channel::Channel;
+use super::queue::QueueId;
+use super::{Action, Alarms, At, Broker, ConnectionId, Effects, Error};
+use crate::amqp::{AMQPClass, Command, Method, connection};
+
+/// What a client said it understands, in the capabilities of its connection.start-ok.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    pub consumer_cancel_notify: bool,
+    pub connection_blocked: bool,
+    pub authentication_failure_close: bool,
+}
+
+/// The outcome of a handshake.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub user: Arc<str>,
+    pub capabilities: Capabilities,
+    /// Negotiated, in bytes with envelope and end octet; 0 is no limit.
+    pub frame_max: usize,
+    /// Negotiated; 0 is no limit.
+    pub channel_max: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Running,
+    /// connection.close is sent; only close and close-ok count.
+    Closing,
+    Ended,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    state: State,
+    pub(super) opened: Opened,
+    pub(super) channels: BTreeMap<u16, Box<Channel>>,
+    pub(super) exclusive_queues: Vec<QueueId>,
+    /// Bytes that its socket had not taken when last told.
+    pub(super) pending: usize,
+    /// Its socket is behind: its consumers get nothing until it has drained.
+    pub(super) congested: bool,
+    /// It has published: an alarm blocks it.
+    published: bool,
+    blocked: bool,
+}
+
+impl Connection {
+    pub(super) fn is_running(&self) -> bool {
+        self.state == State::Running
+    }
+}
+
+impl Broker {
+    pub(super) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.connections.get_mut(id.index())?.as_mut()
+    }
+
+    pub(super) fn connected(&mut self, id: ConnectionId, opened: Opened, effects: &mut Effects) {
+        if id.index() >= self.connections.len() {
+            self.connections.resize_with(id.index() + 1, || None);
+        }
+        self.connections[id.index()] = Some(Connection {
+            state: State::Running,
+            opened,
+            channels: BTreeMap::new(),
+            exclusive_queues: Vec::new(),
+            pending: 0,
+            congested: false,
+            published: false,
+            blocked: false,
+        });
+        let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
+        effects.output(id).method(0, &AMQPClass::Connection(open_ok));
+    }
+
+    /// One method, with its content, from a connection.
+    pub(super) fn command(&mut self, id: ConnectionId, command: Command, effects: &mut Effects) {
+        let Some(connection) = self.connection(id) else { return };
+        match connection.state {
+            State::Running => match command {
+                Command::Fault(fault) => self.close_connection(id, (0, 0), &fault.into(), effects),
+                Command::Method(0, method) => self.connection_method(id, &method, effects),
+                command => self.channel_command(id, command, effects),
+            },
+            State::Closing => {
+                if let Command::Method(0, method) = command {
+                    self.method_while_closing(id, &method.class, effects);
+                }
+            }
+            State::Ended => {}
+        }
+    }
+
+    fn connection_method(&mut self, id: ConnectionId, method: &Method, effects: &mut Effects) {
+        match &method.class {
+            AMQPClass::Connection(connection::AMQPMethod::Close(_)) => {
+                self.end_connection(id, effects);
+                self.end_with_close_ok(id, effects);
+            }
+            AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(_)) => {
+                let ok = connection::AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {});
+                effects.output(id).method(0, &AMQPClass::Connection(ok));
+            }
+            _ => {
+                let error = Error::unexpected_method("running");
+                self.close_connection(id, method.class_method, &error, effects);
+            }
+        }
+    }
+
+    fn method_while_closing(&mut self, id: ConnectionId, class: &AMQPClass, effects: &mut Effects) {
+        match class {
+            // Both sides have closed at once: both are answered.
+            AMQPClass::Connection(connection::AMQPMethod::Close(_)) => self.end_with_close_ok(id, effects),
+            AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)) => {
+                self.set_ended(id);
+                effects.actions.push(Action::CloseSocket(id));
+            }
+            _ => {}
+        }
+    }
+
+    fn end_with_close_ok(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let ok = connection::AMQPMethod::CloseOk(connection::CloseOk {});
+        effects.output(id).method(0, &AMQPClass::Connection(ok));
+        self.set_ended(id);
+        effects.actions.push(Action::CloseSocket(id));
+    }
+
+    fn set_ended(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connection(id) {
+            connection.state = State::Ended;
+        }
+    }
+
+    /// Closes a connection with an error: what belongs to it ends now, then connection.close is sent.
+    pub(super) fn close_connection(&mut self, id: ConnectionId, class_method: (u16, u16), error: &Error, effects: &mut Effects) {
+        self.end_connection(id, effects);
+        let Some(connection) = self.connection(id) else { return };
+        connection.state = State::Closing;
+        effects.output(id).method(0, &AMQPClass::Connection(connection_close(error, class_method)));
+        // A blocked connection is read again, or its close-ok would never come.
+        effects.actions.push(Action::ResumeReading(id));
+        effects.actions.push(Action::AwaitCloseOk(id));
+    }
+
+    /// Ends the channels and exclusive queues of a connection.
+    fn end_connection(&mut self, id: ConnectionId, effects: &mut Effects) {
+        self.send_confirms(effects);
+        let Some(connection) = self.connection(id) else { return };
+        let channels: Vec<u16> = connection.channels.keys().copied().collect();
+        for channel in channels {
+            self.end_channel(At { connection: id, channel }, effects);
+        }
+        let Some(connection) = self.connection(id) else { return };
+        connection.channels.clear();
+        for queue in std::mem::take(&mut connection.exclusive_queues) {
+            self.delete_queue(queue, effects);
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, id: ConnectionId, effects: &mut Effects) {
+        self.end_connection(id, effects);
+        if let Some(slot) = self.connections.get_mut(id.index()) {
+            *slot = None;
+        }
+    }
+
+    pub(super) fn shutdown(&mut self, reason: &str, effects: &mut Effects) {
+        let error = Error::connection_forced(reason);
+        for id in self.connection_ids() {
+            if self.connection(id).is_some_and(|c| c.is_running()) {
+                self.close_connection(id, (0, 0), &error, effects);
+            }
+        }
+    }
+
+    fn connection_ids(&self) -> Vec<ConnectionId> {
+        let ids = (0u32..).zip(&self.connections);
+        ids.filter_map(|(id, slot)| slot.as_ref().map(|_| ConnectionId(id))).collect()
+    }
+
+    // Alarms (behaviour C27): publishing connections are told, and read no more until all is well.
+
+    pub(super) fn alarms_changed(&mut self, alarms: Alarms, effects: &mut Effects) {
+        self.alarms = alarms;
+        for id in self.connection_ids() {
+            let Some(connection) = self.connection(id) else { continue };
+            if alarms.any() && connection.published {
+                self.block(id, effects);
+            } else if !alarms.any() && connection.blocked {
+                connection.blocked = false;
+                if connection.is_running() && connection.opened.capabilities.connection_blocked {
+                    let unblocked = connection::AMQPMethod::Unblocked(connection::Unblocked {});
+                    effects.output(id).method(0, &AMQPClass::Connection(unblocked));
+                }
+                effects.actions.push(Action::ResumeReading(id));
+            }
+        }
+    }
+
+    /// A connection has published something.
+    pub(super) fn note_published(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let alarm = self.alarms.any();
+        let Some(connection) = self.connection(id) else { return };
+        connection.published = true;
+        if alarm {
+            self.block(id, effects);
+        }
+    }
+
+    fn block(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let reason = self.alarms.reason();
+        let Some(connection) = self.connection(id) else { return };
+        if connection.blocked || !connection.is_running() {
+            return;
+        }
+        connection.blocked = true;
+        if connection.opened.capabilities.connection_blocked {
+            let blocked = connection::AMQPMethod::Blocked(connection::Blocked { reason: reason.into() });
+            effects.output(id).method(0, &AMQPClass::Connection(blocked));
+        }
+        effects.actions.push(Action::PauseReading(id));
+    }
+}
+
+/// The connection.close for an error; the error may name another method than the one at hand.
+#[must_use]
+pub fn connection_close(error: &Error, class_method: (u16, u16)) -> connection::AMQPMethod {
+    let (class_id, method_id) = error.class_method.unwrap_or(class_method);
+    connection::AMQPMethod::Close(connection::Close {
+        reply_code: error.code.code(),
+        reply_text: error.reply_text().into(),
+        class_id,
+        method_id,
+    })
+}

@@ -1,0 +1,82 @@
+//! What handling an input leads to: bytes for connections, and the few things only the shell can do.
+
+use crate::amqp::Output;
+
+/// A connection's place in the tables of the broker and of its shell; given out again after `Disconnected`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u32);
+
+impl ConnectionId {
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Something for the shell to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send what there is, then close the socket.
+    CloseSocket(ConnectionId),
+    /// The broker has sent connection.close: give the client this long to answer.
+    AwaitCloseOk(ConnectionId),
+    /// Read nothing more from this connection until `ResumeReading`.
+    PauseReading(ConnectionId),
+    ResumeReading(ConnectionId),
+    /// Tell the broker with `Flushed` when this connection's output has drained.
+    ReportFlushed(ConnectionId),
+}
+
+/// The effects of the inputs handled since they were last taken.
+#[derive(Debug, Default)]
+pub struct Effects {
+    outputs: Vec<Output>,
+    touched: Vec<ConnectionId>,
+    /// Empty buffers for outputs to begin with.
+    spare: Vec<Vec<u8>>,
+    pub actions: Vec<Action>,
+}
+
+impl Effects {
+    /// The output of a connection, to be added to.
+    pub fn output(&mut self, connection: ConnectionId) -> &mut Output {
+        let at = connection.index();
+        if at >= self.outputs.len() {
+            self.outputs.resize_with(at + 1, Output::default);
+        }
+        let output = &mut self.outputs[at];
+        if output.is_empty() {
+            self.touched.push(connection);
+            if output.bytes.capacity() == 0 {
+                output.bytes = self.spare.pop().unwrap_or_default();
+            }
+        }
+        output
+    }
+
+    /// Bytes of output that wait for this connection here.
+    #[must_use]
+    pub fn output_len(&self, connection: ConnectionId) -> usize {
+        self.outputs.get(connection.index()).map_or(0, Output::len)
+    }
+
+    /// Gives back a buffer that was handed over, to save the next allocation; `false` when there are enough.
+    pub fn give_buffer(&mut self, buffer: Vec<u8>) -> bool {
+        let wanted = self.spare.len() < 8;
+        if wanted {
+            self.spare.push(buffer);
+        }
+        wanted
+    }
+
+    /// Hands over every output that is not empty.
+    pub fn drain_outputs(&mut self, mut take: impl FnMut(ConnectionId, &mut Output)) {
+        for connection in self.touched.drain(..) {
+            let output = &mut self.outputs[connection.index()];
+            if !output.is_empty() {
+                take(connection, output);
+                output.clear();
+            }
+        }
+    }
+}

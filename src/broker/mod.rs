@@ -1,0 +1,187 @@
+//! The core: one virtual host as a deterministic function of its inputs and of time. No I/O, clock, lock, randomness.
+//!
+//! `Broker::handle` is the only door. What it leads to comes out in [`Effects`].
+
+mod channel;
+mod connection;
+mod delivery;
+mod effects;
+pub mod error;
+pub mod exchange;
+pub mod queue;
+mod random;
+mod routing;
+pub mod settings;
+mod snapshot;
+mod topology;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use slotmap::SlotMap;
+
+use crate::amqp::{Command, Message};
+use connection::Connection;
+use exchange::{Destination, Exchange, ExchangeId};
+use queue::{Consumer, ConsumerId, Queue, QueueId};
+use random::Random;
+
+pub use connection::{Capabilities, Opened, connection_close};
+pub use effects::{Action, ConnectionId, Effects};
+pub use error::Error;
+pub use settings::{Profile, Settings};
+pub use snapshot::{ChannelSnapshot, QueueSnapshot};
+
+/// Milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub u64);
+
+/// What a node is short of; publishers are blocked meanwhile (behaviour C27).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alarms {
+    pub memory: bool,
+    pub disk: bool,
+}
+
+impl Alarms {
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.memory || self.disk
+    }
+
+    fn reason(self) -> &'static str {
+        match (self.memory, self.disk) {
+            (true, true) => "low on memory & disk",
+            (false, true) => "low on disk",
+            _ => "low on memory",
+        }
+    }
+}
+
+/// Everything that can happen to a virtual host.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A connection has been authenticated and wants to open this virtual host.
+    Connected(ConnectionId, Opened),
+    /// A connection has read these; they are taken out of the vector.
+    Received(ConnectionId, &'a mut Vec<Command>),
+    /// A connection's socket has taken its output, but for this many bytes.
+    Flushed(ConnectionId, usize),
+    /// A connection's socket is gone.
+    Disconnected(ConnectionId),
+    /// The node's alarms have changed.
+    Alarms(Alarms),
+    /// The broker stops: every connection is closed with 320 and this reason.
+    Shutdown(&'a str),
+}
+
+/// A channel of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct At {
+    connection: ConnectionId,
+    channel: u16,
+}
+
+/// Names are only looked up in these, never iterated: their order is arbitrary.
+type ByName<T> = HashMap<Arc<str>, T, FixedState>;
+
+/// One virtual host.
+#[derive(Debug)]
+pub struct Broker {
+    vhost: Arc<str>,
+    settings: Arc<Settings>,
+    random: Random,
+    now: Timestamp,
+    alarms: Alarms,
+    exchanges: SlotMap<ExchangeId, Exchange>,
+    exchange_names: ByName<ExchangeId>,
+    queues: SlotMap<QueueId, Queue>,
+    queue_names: ByName<QueueId>,
+    consumers: SlotMap<ConsumerId, Consumer>,
+    connections: Vec<Option<Connection>>,
+    /// Changes with every exchange, queue and binding: routes found before are void then.
+    topology: u64,
+    /// Bytes of the messages in here.
+    memory: u64,
+    /// Channels that owe confirms, which are sent when the inputs at hand are done.
+    confirming: Vec<At>,
+    /// Working space of routing, kept for its allocation.
+    found: Vec<Destination>,
+}
+
+impl Broker {
+    /// `seed` decides the generated names.
+    #[must_use]
+    pub fn new(vhost: &str, settings: Arc<Settings>, seed: u64) -> Self {
+        let mut broker = Self {
+            vhost: vhost.into(),
+            settings,
+            random: Random::new(seed),
+            now: Timestamp::default(),
+            alarms: Alarms::default(),
+            exchanges: SlotMap::with_key(),
+            exchange_names: ByName::default(),
+            queues: SlotMap::with_key(),
+            queue_names: ByName::default(),
+            consumers: SlotMap::with_key(),
+            connections: Vec::new(),
+            topology: 0,
+            memory: 0,
+            confirming: Vec::new(),
+            found: Vec::new(),
+        };
+        broker.declare_predeclared_exchanges();
+        broker
+    }
+
+    /// Handles one input; `now` never goes back.
+    pub fn handle(&mut self, now: Timestamp, input: Input<'_>, effects: &mut Effects) {
+        self.now = now;
+        match input {
+            Input::Connected(connection, opened) => self.connected(connection, opened, effects),
+            Input::Received(connection, commands) => {
+                for command in commands.drain(..) {
+                    self.command(connection, command, effects);
+                }
+                self.send_confirms(effects);
+            }
+            Input::Flushed(connection, pending) => self.flushed(connection, pending, effects),
+            Input::Disconnected(connection) => self.disconnected(connection, effects),
+            Input::Alarms(alarms) => self.alarms_changed(alarms, effects),
+            Input::Shutdown(reason) => self.shutdown(reason, effects),
+        }
+    }
+
+    /// Bytes of all messages here, ready or unacked, each counted once.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    #[must_use]
+    pub fn vhost(&self) -> &str {
+        &self.vhost
+    }
+
+    /// Bytes that may wait for a connection before its consumers are given no more.
+    #[must_use]
+    pub fn outbox_high(&self) -> usize {
+        self.settings.outbox_high
+    }
+
+    /// Tells how many bytes wait for a connection's socket; unlike `Flushed` this sets nothing going.
+    pub fn set_pending(&mut self, id: ConnectionId, pending: usize) {
+        if let Some(connection) = self.connection(id) {
+            connection.pending = pending;
+        }
+    }
+
+    /// A message leaves this holder; its memory is free when it was the last.
+    fn release(&mut self, message: Message) {
+        if message.is_last() {
+            self.memory -= message.memory() as u64;
+        }
+        drop(message);
+    }
+}

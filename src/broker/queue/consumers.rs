@@ -1,0 +1,92 @@
+//! The consumers of a queue: round robin over those that can take a message, one message at a time (behaviour B25).
+
+use std::collections::VecDeque;
+
+use slotmap::new_key_type;
+
+use super::QueueId;
+use crate::amqp::FieldTable;
+use crate::broker::effects::ConnectionId;
+
+new_key_type! {
+    /// A consumer of one virtual host.
+    pub struct ConsumerId;
+}
+
+#[derive(Debug)]
+pub struct Consumer {
+    pub connection: ConnectionId,
+    pub channel: u16,
+    pub tag: Box<str>,
+    pub queue: QueueId,
+    pub no_ack: bool,
+    pub exclusive: bool,
+    /// How many unacked messages it may hold; 0 is no limit.
+    pub prefetch: u16,
+    pub unacked: u32,
+    /// It could not take a message when it was asked, and is out of the turn until it can.
+    pub parked: bool,
+    pub arguments: FieldTable,
+}
+
+impl Consumer {
+    /// Whether its own prefetch leaves room.
+    #[must_use]
+    pub fn has_credit(&self) -> bool {
+        self.no_ack || self.prefetch == 0 || self.unacked < u32::from(self.prefetch)
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Consumers {
+    all: Vec<ConsumerId>,
+    turn: VecDeque<ConsumerId>,
+    /// The one that consumes exclusively; nobody else may then.
+    pub exclusive: Option<ConsumerId>,
+}
+
+impl Consumers {
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// In the order in which they came.
+    #[must_use]
+    pub fn all(&self) -> &[ConsumerId] {
+        &self.all
+    }
+
+    pub fn add(&mut self, consumer: ConsumerId) {
+        self.all.push(consumer);
+        self.turn.push_back(consumer);
+    }
+
+    pub fn remove(&mut self, consumer: ConsumerId) {
+        self.all.retain(|c| *c != consumer);
+        self.turn.retain(|c| *c != consumer);
+        if self.exclusive == Some(consumer) {
+            self.exclusive = None;
+        }
+    }
+
+    /// Takes the next in turn out of it. Give it back with [`Consumers::wait_again`], or park it.
+    pub fn next_in_turn(&mut self) -> Option<ConsumerId> {
+        self.turn.pop_front()
+    }
+
+    pub fn wait_again(&mut self, consumer: ConsumerId) {
+        self.turn.push_back(consumer);
+    }
+
+    /// Whether anyone might take a message.
+    #[must_use]
+    pub fn anyone_waiting(&self) -> bool {
+        !self.turn.is_empty()
+    }
+}

@@ -1,0 +1,115 @@
+//! What a broker is told at its start: limits, and which RabbitMQ release's version-dependent behaviour it shows.
+
+use super::queue::arguments::Overflow;
+
+/// The version-dependent behaviours (V1–V25 of the specification) that concern what exists so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// What connection.start says in `version`.
+    pub version: &'static str,
+    /// V1, in bytes.
+    pub frame_max_min: u32,
+    /// V3: every unknown protocol header is answered with `AMQP 0 0 9 1`.
+    pub always_answers_0_9_1: bool,
+    /// V5: AMQP 0-8 (`AMQP 1 1 8 0`) is accepted.
+    pub accepts_0_8: bool,
+    /// V6: offers ANONYMOUS.
+    pub anonymous: bool,
+    /// V7: an unknown exchange type closes the connection with 503.
+    pub unknown_exchange_type_is_503: bool,
+    /// V13: delivery_mode must be 1 or 2.
+    pub delivery_mode_checked: bool,
+    /// V14: a transient queue that is not exclusive is refused.
+    pub transient_nonexcl_queues_denied: bool,
+    /// V15: basic.qos with global=true counts as global=false.
+    pub global_qos_ignored: bool,
+    /// V20: a reply to a requester that is gone counts as routed.
+    pub gone_requester_counts_as_routed: bool,
+    /// V22: an exclusive queue is never durable.
+    pub exclusive_queues_are_transient: bool,
+    /// V23: how many `#` a topic binding key may have.
+    pub topic_wildcards_max: Option<usize>,
+    /// V12, in bytes.
+    pub max_message_size: u64,
+}
+
+impl Profile {
+    /// RabbitMQ 4.x as it is, except that nothing deprecated is refused and old frame sizes are taken.
+    pub const PERMISSIVE: Self = Self {
+        version: "4.3.5",
+        frame_max_min: 4096,
+        always_answers_0_9_1: false,
+        accepts_0_8: false,
+        anonymous: true,
+        unknown_exchange_type_is_503: false,
+        delivery_mode_checked: false,
+        transient_nonexcl_queues_denied: false,
+        global_qos_ignored: false,
+        gone_requester_counts_as_routed: true,
+        exclusive_queues_are_transient: true,
+        topic_wildcards_max: None,
+        max_message_size: 16 * 1024 * 1024,
+    };
+
+    /// The profile with this name: `3.13`, `4.0`, `4.1`, `4.3`, or `permissive`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let v4_0 = Self { version: "4.0.9", gone_requester_counts_as_routed: false, ..Self::PERMISSIVE };
+        Some(match name {
+            "permissive" => Self::PERMISSIVE,
+            "3.13" => Self {
+                version: "3.13.7",
+                always_answers_0_9_1: true,
+                accepts_0_8: true,
+                anonymous: false,
+                unknown_exchange_type_is_503: true,
+                delivery_mode_checked: true,
+                exclusive_queues_are_transient: false,
+                max_message_size: 128 * 1024 * 1024,
+                ..v4_0
+            },
+            "4.0" => v4_0,
+            "4.1" => Self { version: "4.1.8", frame_max_min: 8192, ..v4_0 },
+            "4.3" => Self {
+                frame_max_min: 8192,
+                transient_nonexcl_queues_denied: true,
+                global_qos_ignored: true,
+                topic_wildcards_max: Some(2),
+                ..Self::PERMISSIVE
+            },
+            _ => return None,
+        })
+    }
+
+    /// The names that [`Profile::named`] knows.
+    pub const NAMES: [&'static str; 5] = ["permissive", "3.13", "4.0", "4.1", "4.3"];
+}
+
+/// What is the same for every virtual host of a node.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub profile: Profile,
+    /// Larger messages are refused with 406, in bytes.
+    pub max_message_size: u64,
+    /// The bound of a queue that is declared without one, in ready messages.
+    pub default_max_length: Option<u64>,
+    /// The same in bytes of ready bodies.
+    pub default_max_length_bytes: Option<u64>,
+    /// What such a queue does at its bound.
+    pub default_overflow: Overflow,
+    /// Bytes that may wait for a connection's socket before its consumers are given no more.
+    pub outbox_high: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_message_size: Profile::PERMISSIVE.max_message_size,
+            profile: Profile::PERMISSIVE,
+            default_max_length: None,
+            default_max_length_bytes: None,
+            default_overflow: Overflow::default(),
+            outbox_high: 1024 * 1024,
+        }
+    }
+}

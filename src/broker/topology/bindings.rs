@@ -1,0 +1,117 @@
+//! queue.bind, queue.unbind, exchange.bind, exchange.unbind (behaviour X11–X13).
+
+use super::exchanges::check_not_default;
+use crate::amqp::{AMQPClass, FieldTable, exchange as exchange_methods, queue as queue_methods};
+use crate::broker::channel::reply_to;
+use crate::broker::exchange::{Destination, ExchangeId, Kind};
+use crate::broker::{At, Broker, Effects, Error};
+
+impl Broker {
+    pub(in crate::broker) fn queue_bind(&mut self, at: At, bind: queue_methods::Bind, effects: &mut Effects) -> Result<(), Error> {
+        let named = bind.queue.as_str();
+        if reply_to::is_pseudo_queue(named) {
+            return Err(Error::volatile_queue());
+        }
+        let queue = self.expand_queue_name(at, named)?;
+        // Empty queue name and empty key: the key becomes the queue's name (gotcha 37).
+        let key = match bind.routing_key.as_str() {
+            "" if named.is_empty() => &*queue,
+            key => key,
+        };
+        check_not_default(bind.exchange.as_str())?;
+        let source = self.exchange_named(bind.exchange.as_str())?;
+        let destination = Destination::Queue(self.queue_for(at, &queue)?);
+        self.bind(source, destination, key, bind.arguments)?;
+        if !bind.nowait {
+            let ok = AMQPClass::Queue(queue_methods::AMQPMethod::BindOk(queue_methods::BindOk {}));
+            effects.output(at.connection).method(at.channel, &ok);
+        }
+        Ok(())
+    }
+
+    pub(in crate::broker) fn queue_unbind(&mut self, at: At, unbind: &queue_methods::Unbind, effects: &mut Effects) -> Result<(), Error> {
+        let named = unbind.queue.as_str();
+        if reply_to::is_pseudo_queue(named) {
+            return Err(Error::volatile_queue());
+        }
+        let queue = self.expand_queue_name(at, named)?;
+        let key = match unbind.routing_key.as_str() {
+            "" if named.is_empty() => &*queue,
+            key => key,
+        };
+        check_not_default(unbind.exchange.as_str())?;
+        // Whatever is missing, the reply is unbind-ok (behaviour X12); only a lock refuses.
+        if self.queue_names.contains_key(&*queue) {
+            let destination = Destination::Queue(self.queue_for(at, &queue)?);
+            if let Ok(source) = self.exchange_named(unbind.exchange.as_str()) {
+                self.unbind(source, destination, key, &unbind.arguments);
+            }
+        }
+        let ok = AMQPClass::Queue(queue_methods::AMQPMethod::UnbindOk(queue_methods::UnbindOk {}));
+        effects.output(at.connection).method(at.channel, &ok);
+        Ok(())
+    }
+
+    pub(in crate::broker) fn exchange_bind(&mut self, at: At, bind: exchange_methods::Bind, effects: &mut Effects) -> Result<(), Error> {
+        check_not_default(bind.destination.as_str())?;
+        check_not_default(bind.source.as_str())?;
+        let source = self.exchange_named(bind.source.as_str())?;
+        let destination = Destination::Exchange(self.exchange_named(bind.destination.as_str())?);
+        self.bind(source, destination, bind.routing_key.as_str(), bind.arguments)?;
+        if !bind.nowait {
+            let ok = AMQPClass::Exchange(exchange_methods::AMQPMethod::BindOk(exchange_methods::BindOk {}));
+            effects.output(at.connection).method(at.channel, &ok);
+        }
+        Ok(())
+    }
+
+    pub(in crate::broker) fn exchange_unbind(
+        &mut self,
+        at: At,
+        unbind: &exchange_methods::Unbind,
+        effects: &mut Effects,
+    ) -> Result<(), Error> {
+        check_not_default(unbind.destination.as_str())?;
+        check_not_default(unbind.source.as_str())?;
+        let ends = (self.exchange_named(unbind.source.as_str()), self.exchange_named(unbind.destination.as_str()));
+        if let (Ok(source), Ok(destination)) = ends {
+            self.unbind(source, Destination::Exchange(destination), unbind.routing_key.as_str(), &unbind.arguments);
+        }
+        if !unbind.nowait {
+            let ok = AMQPClass::Exchange(exchange_methods::AMQPMethod::UnbindOk(exchange_methods::UnbindOk {}));
+            effects.output(at.connection).method(at.channel, &ok);
+        }
+        Ok(())
+    }
+
+    fn bind(&mut self, source: ExchangeId, destination: Destination, key: &str, arguments: FieldTable) -> Result<(), Error> {
+        let exchange = &mut self.exchanges[source];
+        exchange.check_binding(&arguments).map_err(Error::precondition)?;
+        if let (Some(allowed), Kind::Topic) = (self.settings.profile.topic_wildcards_max, exchange.kind) {
+            let used = key.split('.').filter(|word| *word == "#").count();
+            if used > allowed {
+                return Err(Error::topic_key_has_too_many_wildcards(key, used, allowed));
+            }
+        }
+        if exchange.bind(destination, key, arguments) {
+            self.topology += 1;
+            match destination {
+                Destination::Queue(queue) => self.queues[queue].sources.add(source),
+                Destination::Exchange(exchange) => self.exchanges[exchange].sources.add(source),
+            }
+        }
+        Ok(())
+    }
+
+    fn unbind(&mut self, source: ExchangeId, destination: Destination, key: &str, arguments: &FieldTable) {
+        if !self.exchanges[source].unbind(destination, key, arguments) {
+            return;
+        }
+        self.topology += 1;
+        match destination {
+            Destination::Queue(queue) => self.queues[queue].sources.remove(source, 1),
+            Destination::Exchange(exchange) => self.exchanges[exchange].sources.remove(source, 1),
+        }
+        self.auto_delete_exchange(source);
+    }
+}

@@ -1,0 +1,185 @@
+//! exchange.declare and exchange.delete (behaviour X1–X10).
+
+use std::sync::Arc;
+
+use crate::amqp::{AMQPClass, AMQPValue, FieldTable, exchange as methods};
+use crate::broker::error;
+use crate::broker::exchange::{Destination, Exchange, ExchangeId, Kind};
+use crate::broker::queue::arguments::equivalent;
+use crate::broker::{At, Broker, Effects, Error};
+
+const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
+
+/// Behaviour X1.
+const PREDECLARED: [(&str, Kind); 6] = [
+    ("amq.direct", Kind::Direct),
+    ("amq.fanout", Kind::Fanout),
+    ("amq.headers", Kind::Headers),
+    ("amq.match", Kind::Headers),
+    ("amq.topic", Kind::Topic),
+    ("amq.rabbitmq.trace", Kind::Topic),
+];
+
+impl Broker {
+    pub(in crate::broker) fn declare_predeclared_exchanges(&mut self) {
+        for (name, kind) in PREDECLARED {
+            let mut exchange = Exchange::new(name.into(), kind, true);
+            exchange.internal = name == "amq.rabbitmq.trace";
+            self.add_exchange(exchange);
+        }
+    }
+
+    fn add_exchange(&mut self, exchange: Exchange) {
+        let name = Arc::clone(&exchange.name);
+        let id = self.exchanges.insert(exchange);
+        self.exchange_names.insert(name, id);
+        self.topology += 1;
+    }
+
+    pub(in crate::broker) fn exchange_declare(&mut self, at: At, declare: methods::Declare, effects: &mut Effects) -> Result<(), Error> {
+        let name = declare.exchange.as_str().replace(['\r', '\n'], "");
+        let nowait = declare.nowait;
+        if declare.passive {
+            check_not_default(&name)?;
+            // Type and flags do not count (behaviour X4).
+            self.exchange_named(&name)?;
+        } else {
+            let kind = self.exchange_type(declare.kind.as_str())?;
+            check_not_default(&name)?;
+            match self.exchange_names.get(&*name) {
+                Some(id) => self.assert_equivalent_exchange(&self.exchanges[*id], kind, &declare)?,
+                None => self.create_exchange(&name, kind, declare)?,
+            }
+        }
+        if !nowait {
+            let ok = AMQPClass::Exchange(methods::AMQPMethod::DeclareOk(methods::DeclareOk {}));
+            effects.output(at.connection).method(at.channel, &ok);
+        }
+        Ok(())
+    }
+
+    fn exchange_type(&self, name: &str) -> Result<Kind, Error> {
+        Kind::named(name).ok_or_else(|| {
+            if self.settings.profile.unknown_exchange_type_is_503 {
+                Error::invalid_exchange_type(name)
+            } else {
+                Error::unknown_exchange_type(name)
+            }
+        })
+    }
+
+    pub(in crate::broker) fn exchange_named(&self, name: &str) -> Result<ExchangeId, Error> {
+        self.exchange_names.get(name).copied().ok_or_else(|| Error::no_exchange(&self.vhost, name))
+    }
+
+    fn create_exchange(&mut self, name: &str, kind: Kind, declare: methods::Declare) -> Result<(), Error> {
+        if name.starts_with("amq.") {
+            return Err(Error::reserved_name("exchange", name));
+        }
+        let alternate = match declare.arguments.inner().get(ALTERNATE_EXCHANGE) {
+            None => None,
+            Some(AMQPValue::LongString(name)) => Some(String::from_utf8_lossy(name.as_bytes()).into_owned().into_boxed_str()),
+            Some(other) => {
+                let resource = error::exchange(&self.vhost, name);
+                return Err(Error::invalid_argument_type(ALTERNATE_EXCHANGE, &resource, other));
+            }
+        };
+        let mut exchange = Exchange::new(name.into(), kind, declare.durable);
+        exchange.auto_delete = declare.auto_delete;
+        exchange.internal = declare.internal;
+        exchange.arguments = declare.arguments;
+        exchange.alternate = alternate;
+        self.add_exchange(exchange);
+        Ok(())
+    }
+
+    /// Behaviour X3: in this order, and of the arguments only the alternate exchange.
+    fn assert_equivalent_exchange(&self, current: &Exchange, kind: Kind, declare: &methods::Declare) -> Result<(), Error> {
+        let resource = || error::exchange(&self.vhost, &current.name);
+        if current.kind != kind {
+            return Err(Error::inequivalent("type", &resource(), kind.name(), current.kind.name()));
+        }
+        let flags = [
+            ("durable", declare.durable, current.durable),
+            ("auto_delete", declare.auto_delete, current.auto_delete),
+            ("internal", declare.internal, current.internal),
+        ];
+        for (flag, received, current) in flags {
+            if received != current {
+                return Err(Error::inequivalent(flag, &resource(), &received.to_string(), &current.to_string()));
+            }
+        }
+        let alternate = |arguments: &FieldTable| arguments.inner().get(ALTERNATE_EXCHANGE).cloned();
+        let (received, current) = (alternate(&declare.arguments), alternate(&current.arguments));
+        if equivalent(current.as_ref(), received.as_ref()) {
+            Ok(())
+        } else {
+            Err(Error::inequivalent_argument(ALTERNATE_EXCHANGE, &resource(), received.as_ref(), current.as_ref()))
+        }
+    }
+
+    pub(in crate::broker) fn exchange_delete(&mut self, at: At, delete: &methods::Delete, effects: &mut Effects) -> Result<(), Error> {
+        let name = delete.exchange.as_str().replace(['\r', '\n'], "");
+        check_not_default(&name)?;
+        if name.starts_with("amq.") {
+            return Err(Error::system_exchange(&self.vhost, &name));
+        }
+        if let Some(&id) = self.exchange_names.get(&*name) {
+            if delete.if_unused && self.exchanges[id].has_bindings() {
+                return Err(Error::exchange_in_use(&self.vhost, &name));
+            }
+            self.delete_exchange(id);
+        }
+        // Deleting what is not there succeeds (behaviour X7).
+        if !delete.nowait {
+            let ok = AMQPClass::Exchange(methods::AMQPMethod::DeleteOk(methods::DeleteOk {}));
+            effects.output(at.connection).method(at.channel, &ok);
+        }
+        Ok(())
+    }
+
+    fn delete_exchange(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.remove(id) else { return };
+        self.exchange_names.remove(&exchange.name);
+        self.topology += 1;
+        for (destination, ..) in exchange.bindings() {
+            match destination {
+                Destination::Queue(queue) => {
+                    if let Some(queue) = self.queues.get_mut(queue) {
+                        queue.sources.remove(id, 1);
+                    }
+                }
+                Destination::Exchange(other) => {
+                    if let Some(other) = self.exchanges.get_mut(other) {
+                        other.sources.remove(id, 1);
+                    }
+                }
+            }
+        }
+        self.unbind_destination(Destination::Exchange(id), exchange.sources.exchanges());
+    }
+
+    /// A destination is gone: so are the bindings to it, and auto-delete exchanges that have no other.
+    pub(in crate::broker) fn unbind_destination(&mut self, destination: Destination, sources: Vec<ExchangeId>) {
+        for source in sources {
+            if let Some(exchange) = self.exchanges.get_mut(source) {
+                exchange.unbind_all(destination);
+                self.topology += 1;
+                self.auto_delete_exchange(source);
+            }
+        }
+    }
+
+    /// An auto-delete exchange goes with its last binding (behaviour X9); it has had one when this is called.
+    pub(in crate::broker) fn auto_delete_exchange(&mut self, id: ExchangeId) {
+        let unused = |exchange: &Exchange| exchange.auto_delete && !exchange.has_bindings();
+        if self.exchanges.get(id).is_some_and(unused) {
+            self.delete_exchange(id);
+        }
+    }
+}
+
+/// Behaviour X6.
+pub(super) fn check_not_default(name: &str) -> Result<(), Error> {
+    if name.is_empty() { Err(Error::default_exchange()) } else { Ok(()) }
+}

@@ -1,0 +1,5 @@
+//! exchange.* and queue.*: what exists in a virtual host, and how it ends.
+
+mod bindings;
+mod exchanges;
+mod queues;

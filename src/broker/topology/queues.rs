@@ -1,0 +1,195 @@
+//! queue.declare, queue.purge, queue.delete, and the other ways in which queues end (behaviour Q1–Q9, Q24, Q25).
+
+use std::sync::Arc;
+
+use crate::amqp::{AMQPClass, queue as methods};
+use crate::broker::channel::reply_to;
+use crate::broker::error;
+use crate::broker::exchange::Destination;
+use crate::broker::queue::arguments::{self, Bounds};
+use crate::broker::queue::{Flags, Queue, QueueId};
+use crate::broker::{At, Broker, ConnectionId, Effects, Error};
+
+const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
+
+impl Broker {
+    pub(in crate::broker) fn queue_declare(&mut self, at: At, declare: methods::Declare, effects: &mut Effects) -> Result<(), Error> {
+        let named = declare.queue.as_str().replace(['\r', '\n'], "");
+        let nowait = declare.nowait;
+        if named.as_bytes().starts_with(reply_to::NAME) {
+            return self.declare_reply_to(at, &named, nowait, effects);
+        }
+        let id = if declare.passive { self.queue_for(at, &named)? } else { self.declare(at, &named, declare)? };
+        let queue = &self.queues[id];
+        let name = Arc::clone(&queue.name);
+        let (ready, consumers) = (queue.ready.len(), queue.consumers.len());
+        self.queue_declared(at, name, ready, consumers, nowait, effects);
+        Ok(())
+    }
+
+    fn queue_declared(&mut self, at: At, name: Arc<str>, ready: usize, consumers: usize, nowait: bool, effects: &mut Effects) {
+        if !nowait {
+            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            let ok = methods::DeclareOk { queue: name.to_string().into(), message_count: count(ready), consumer_count: count(consumers) };
+            let ok = AMQPClass::Queue(methods::AMQPMethod::DeclareOk(ok));
+            effects.output(at.connection).method(at.channel, &ok);
+        }
+        self.set_last_queue(at, name);
+    }
+
+    /// Declaring the pseudo-queue or a requester's address asks whether it is there; nothing is created (behaviour B22).
+    fn declare_reply_to(&mut self, at: At, name: &str, nowait: bool, effects: &mut Effects) -> Result<(), Error> {
+        let there = reply_to::is_pseudo_queue(name) || self.requester(name.as_bytes()).is_some();
+        if !there {
+            return Err(Error::no_queue(&self.vhost, name));
+        }
+        self.queue_declared(at, name.into(), 0, 1, nowait, effects);
+        Ok(())
+    }
+
+    fn declare(&mut self, at: At, named: &str, declare: methods::Declare) -> Result<QueueId, Error> {
+        let profile = &self.settings.profile;
+        let flags = Flags {
+            durable: declare.durable && !(declare.exclusive && profile.exclusive_queues_are_transient),
+            exclusive: declare.exclusive,
+            auto_delete: declare.auto_delete,
+        };
+        let name = match named {
+            "" => self.random.name("amq.gen-"),
+            name if name.starts_with("amq.") => return Err(Error::reserved_name("queue", name)),
+            name => name.to_owned(),
+        };
+        let owner = flags.exclusive.then_some(at.connection);
+        if let Some(&id) = self.queue_names.get(&*name) {
+            self.assert_equivalent_queue(&self.queues[id], flags, owner, &declare)?;
+            return Ok(id);
+        }
+        if profile.transient_nonexcl_queues_denied && !flags.durable && !flags.exclusive {
+            let text = "Its use is not permitted per the configuration (overriding the default, which is permitted) using the \
+                        `deprecated_features.permit.transient_nonexcl_queues` setting";
+            return Err(Error::deprecated("transient_nonexcl_queues", text));
+        }
+        self.create_queue(at, name, flags, owner, declare)
+    }
+
+    fn create_queue(
+        &mut self,
+        at: At,
+        name: String,
+        flags: Flags,
+        owner: Option<ConnectionId>,
+        declare: methods::Declare,
+    ) -> Result<QueueId, Error> {
+        if let Some(value) = declare.arguments.inner().get(DEAD_LETTER_EXCHANGE) {
+            if !matches!(value, crate::amqp::AMQPValue::LongString(_)) {
+                let resource = error::queue(&self.vhost, &name);
+                return Err(Error::invalid_argument_type(DEAD_LETTER_EXCHANGE, &resource, value));
+            }
+        }
+        arguments::check(&self.vhost, &name, &declare.arguments)?;
+        let bounds = Bounds::new(&declare.arguments, &self.settings);
+        let name: Arc<str> = name.into();
+        let id = self.queues.insert(Queue::new(Arc::clone(&name), flags, owner, declare.arguments, bounds));
+        self.queue_names.insert(name, id);
+        self.topology += 1;
+        if flags.exclusive {
+            if let Some(connection) = self.connection(at.connection) {
+                connection.exclusive_queues.push(id);
+            }
+        }
+        Ok(id)
+    }
+
+    /// Behaviour Q4: the owner, then durable, auto_delete, the arguments.
+    fn assert_equivalent_queue(
+        &self,
+        current: &Queue,
+        flags: Flags,
+        owner: Option<ConnectionId>,
+        declare: &methods::Declare,
+    ) -> Result<(), Error> {
+        if current.owner != owner {
+            return Err(Error::queue_locked(&self.vhost, &current.name));
+        }
+        let compared = [("durable", flags.durable, current.durable), ("auto_delete", flags.auto_delete, current.auto_delete)];
+        for (flag, received, is) in compared {
+            if received != is {
+                let resource = error::queue(&self.vhost, &current.name);
+                return Err(Error::inequivalent(flag, &resource, &received.to_string(), &is.to_string()));
+            }
+        }
+        arguments::assert_equivalent(&self.vhost, &current.name, &current.arguments, &declare.arguments)
+    }
+
+    pub(in crate::broker) fn queue_purge(&mut self, at: At, purge: &methods::Purge, effects: &mut Effects) -> Result<(), Error> {
+        let name = self.expand_queue_name(at, purge.queue.as_str())?;
+        let id = self.queue_for(at, &name)?;
+        let purged = self.drop_ready(id);
+        if !purge.nowait {
+            let ok = methods::PurgeOk { message_count: u32::try_from(purged).unwrap_or(u32::MAX) };
+            let ok = AMQPClass::Queue(methods::AMQPMethod::PurgeOk(ok));
+            effects.output(at.connection).method(at.channel, &ok);
+        }
+        Ok(())
+    }
+
+    /// Drops the ready messages; returns how many.
+    fn drop_ready(&mut self, id: QueueId) -> usize {
+        let mut dropped = 0;
+        while let Some(entry) = self.queues[id].ready.pop() {
+            dropped += 1;
+            self.release(entry.message);
+        }
+        dropped
+    }
+
+    pub(in crate::broker) fn queue_delete(&mut self, at: At, delete: &methods::Delete, effects: &mut Effects) -> Result<(), Error> {
+        let name = self.expand_queue_name(at, delete.queue.as_str())?;
+        let mut deleted = 0;
+        // Deleting what is not there succeeds (gotcha 34).
+        if self.queue_names.contains_key(&*name) {
+            let id = self.queue_for(at, &name)?;
+            let queue = &self.queues[id];
+            if delete.if_empty && !queue.ready.is_empty() {
+                return Err(Error::queue_not_empty(&self.vhost, &name));
+            }
+            if delete.if_unused && !queue.consumers.is_empty() {
+                return Err(Error::queue_in_use(&self.vhost, &name));
+            }
+            deleted = self.delete_queue(id, effects);
+        }
+        if !delete.nowait {
+            let ok = methods::DeleteOk { message_count: u32::try_from(deleted).unwrap_or(u32::MAX) };
+            let ok = AMQPClass::Queue(methods::AMQPMethod::DeleteOk(ok));
+            effects.output(at.connection).method(at.channel, &ok);
+        }
+        Ok(())
+    }
+
+    /// Ends a queue with its bindings and consumers; returns how many ready messages it had.
+    pub(in crate::broker) fn delete_queue(&mut self, id: QueueId, effects: &mut Effects) -> usize {
+        if !self.queues.contains_key(id) {
+            return 0;
+        }
+        let dropped = self.drop_ready(id);
+        let Some(queue) = self.queues.remove(id) else { return dropped };
+        self.queue_names.remove(&queue.name);
+        self.topology += 1;
+        if let Some(owner) = queue.owner.and_then(|owner| self.connection(owner)) {
+            owner.exclusive_queues.retain(|q| *q != id);
+        }
+        for &consumer in queue.consumers.all() {
+            self.cancel_notify(consumer, effects);
+        }
+        self.unbind_destination(Destination::Queue(id), queue.sources.exchanges());
+        dropped
+    }
+
+    /// An auto-delete queue goes with its last consumer (behaviour Q6); it has had one when this is called.
+    pub(in crate::broker) fn auto_delete_queue(&mut self, id: QueueId, effects: &mut Effects) {
+        let unused = |queue: &Queue| queue.auto_delete && queue.consumers.is_empty();
+        if self.queues.get(id).is_some_and(unused) {
+            self.delete_queue(id, effects);
+        }
+    }
+}

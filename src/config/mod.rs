@@ -1,0 +1,135 @@
+//! What the broker can be told: built-in defaults, then the configuration file, then the command line.
+
+mod file;
+mod system;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::broker::queue::arguments::Overflow;
+use crate::broker::{Profile, Settings};
+use crate::node::users::{User, Users};
+use crate::node::{Node, Tune};
+
+pub use file::{FileError, profile};
+
+/// How much memory messages may take before publishers are blocked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MemoryWatermark {
+    /// A share of the memory that the machine or its control group has.
+    Relative(f64),
+    /// Bytes.
+    Absolute(u64),
+}
+
+/// The effective configuration. Every field is documented in config/leveret.conf.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub amqp: SocketAddr,
+    pub http: SocketAddr,
+    pub data_dir: Option<PathBuf>,
+    pub ready_file: Option<PathBuf>,
+    pub log_level: String,
+    /// The name of a [`Profile`].
+    pub compat: String,
+    pub default_user: String,
+    pub default_pass: String,
+    pub default_vhost: String,
+    /// Whether the default user may log in from this machine only.
+    pub loopback_only: bool,
+    /// Seconds; 0 is off.
+    pub heartbeat_s: u16,
+    /// Bytes; 0 is no limit.
+    pub frame_max: u32,
+    /// Bytes.
+    pub initial_frame_max: u32,
+    /// 0 is no limit.
+    pub channel_max: u16,
+    pub handshake_timeout_ms: u64,
+    /// Bytes; `None` is the profile's limit.
+    pub max_message_size: Option<u64>,
+    pub memory_watermark: MemoryWatermark,
+    pub default_max_length: Option<u64>,
+    pub default_max_length_bytes: Option<u64>,
+    pub default_overflow: Overflow,
+    /// Bytes that may wait for one connection's socket before its consumers are given no more.
+    pub outbox_high: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let Tune { channel_max, frame_max, heartbeat_s, initial_frame_max } = Tune::default();
+        Self {
+            amqp: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5672),
+            http: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15672),
+            data_dir: None,
+            ready_file: None,
+            log_level: "info".to_owned(),
+            compat: "permissive".to_owned(),
+            default_user: "guest".to_owned(),
+            default_pass: "guest".to_owned(),
+            default_vhost: "/".to_owned(),
+            loopback_only: true,
+            heartbeat_s,
+            frame_max,
+            initial_frame_max,
+            channel_max,
+            handshake_timeout_ms: 10_000,
+            max_message_size: None,
+            memory_watermark: MemoryWatermark::Relative(0.6),
+            default_max_length: None,
+            default_max_length_bytes: None,
+            default_overflow: Overflow::default(),
+            outbox_high: Settings::default().outbox_high,
+        }
+    }
+}
+
+impl Config {
+    /// What the core is told. `compat` must name a profile: the command line and the file check it.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let profile = Profile::named(&self.compat).unwrap_or(Profile::PERMISSIVE);
+        Settings {
+            max_message_size: self.max_message_size.unwrap_or(profile.max_message_size),
+            profile,
+            default_max_length: self.default_max_length,
+            default_max_length_bytes: self.default_max_length_bytes,
+            default_overflow: self.default_overflow,
+            outbox_high: self.outbox_high,
+        }
+    }
+
+    /// The node that these settings make.
+    #[must_use]
+    pub fn node(&self) -> Node {
+        let user = User { name: self.default_user.as_str().into(), password: self.default_pass.clone(), loopback_only: self.loopback_only };
+        Node {
+            settings: Arc::new(self.settings()),
+            users: Users::new(vec![user]),
+            vhosts: vec![self.default_vhost.as_str().into()],
+            tune: Tune {
+                channel_max: self.channel_max,
+                frame_max: self.frame_max,
+                heartbeat_s: self.heartbeat_s,
+                initial_frame_max: self.initial_frame_max,
+            },
+        }
+    }
+
+    /// The memory watermark in bytes.
+    #[must_use]
+    pub fn memory_limit(&self) -> u64 {
+        match self.memory_watermark {
+            MemoryWatermark::Absolute(bytes) => bytes,
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a share between 0 and 1 of a number of bytes"
+            )]
+            MemoryWatermark::Relative(share) => (system::memory_bytes() as f64 * share) as u64,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use leveret::config::Config;
+use leveret::server::Server;
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A RabbitMQ-compatible AMQP 0-9-1 message broker.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the broker (the default).
+    Serve(Serve),
+}
+
+#[derive(Args, Default)]
+struct Serve {
+    /// Address to serve AMQP on; port 0 picks a free one [default: 127.0.0.1:5672]
+    #[arg(long, value_name = "ADDRESS")]
+    amqp: Option<SocketAddr>,
+    /// Address for the HTTP API, which does not exist yet: nothing is bound [default: 127.0.0.1:15672]
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+    /// Directory for durable data; nothing is kept there yet
+    #[arg(long, value_name = "DIR", conflicts_with = "in_memory")]
+    data_dir: Option<PathBuf>,
+    /// Keep everything in memory
+    #[arg(long)]
+    in_memory: bool,
+    /// Configuration file in rabbitmq.conf syntax
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// RabbitMQ release whose version-dependent behaviour to show: permissive, 3.13, 4.0, 4.1 or 4.3 [default: permissive]
+    #[arg(long, value_name = "PROFILE", value_parser = leveret::config::profile)]
+    compat: Option<String>,
+    /// File to write {"amqp":…,"http":…,"pid":…} to once the broker serves
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+    /// Log level: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<tracing::Level>,
+}
+
+impl Serve {
+    fn config(self) -> Result<Config, leveret::config::FileError> {
+        let mut config = Config::default();
+        if let Some(file) = &self.config {
+            config.read_file(file)?;
+        }
+        config.amqp = self.amqp.unwrap_or(config.amqp);
+        config.http = self.http.unwrap_or(config.http);
+        config.data_dir = if self.in_memory { None } else { self.data_dir.or(config.data_dir) };
+        config.compat = self.compat.unwrap_or(config.compat);
+        config.ready_file = self.ready_file.or(config.ready_file);
+        config.log_level = self.log.map_or(config.log_level, |level| level.to_string());
+        Ok(config)
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let Command::Serve(serve) = cli.command.unwrap_or(Command::Serve(cli.serve));
+    let config = match serve.config() {
+        Ok(config) => config,
+        Err(error) => return fail(&error),
+    };
+    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).parse_lossy(&config.log_level);
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(serve_until_signal(config)),
+        Err(error) => fail(&error),
+    }
+}
+
+async fn serve_until_signal(config: Config) -> ExitCode {
+    if let Some(dir) = &config.data_dir {
+        tracing::warn!(dir = %dir.display(), "durable storage does not exist yet: NOTHING is kept in the data directory");
+    }
+    let server = match Server::start(config).await {
+        Ok(server) => server,
+        Err(error) => return fail(&error),
+    };
+    if let Err(error) = server.announce_ready() {
+        return fail(&error);
+    }
+    if let Err(error) = leveret::server::stop_signal().await {
+        return fail(&error);
+    }
+    server.stop().await;
+    ExitCode::SUCCESS
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    #[expect(clippy::print_stderr, reason = "the one line that says why the broker does not start")]
+    {
+        eprintln!("leveret: {error}");
+    }
+    ExitCode::from(1)
+}

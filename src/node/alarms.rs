@@ -1,0 +1,34 @@
+//! The memory watermark: when it raises the alarm, and when it clears it.
+
+use crate::broker::Alarms;
+
+/// Decides the memory alarm from what the virtual hosts hold.
+#[derive(Debug)]
+pub struct Watermark {
+    /// Bytes of messages above which publishers are blocked.
+    limit: u64,
+    raised: bool,
+}
+
+impl Watermark {
+    #[must_use]
+    pub fn new(limit: u64) -> Self {
+        Self { limit, raised: false }
+    }
+
+    /// Bytes in use changed; returns the alarms when they changed with it. The alarm clears at nine tenths of the
+    /// limit, so that it does not come and go with every message.
+    pub fn update(&mut self, used: u64) -> Option<Alarms> {
+        let raised = if self.raised { used > self.limit / 10 * 9 } else { used > self.limit };
+        if raised == self.raised {
+            return None;
+        }
+        self.raised = raised;
+        Some(Alarms { memory: raised, disk: false })
+    }
+
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+}

@@ -1,0 +1,232 @@
+//! The negotiation of a connection, up to the virtual host that it opens (behaviour §1).
+//!
+//! ```text
+//!   protocol header ─▶ start ─▶ start-ok ─▶ tune ─▶ tune-ok, open ─▶ opened
+//! ```
+//! Where RabbitMQ closes silently, connection.close says why.
+
+use std::sync::Arc;
+
+use super::users::Refused;
+use super::{Node, Tune};
+use crate::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Output, connection, frame};
+use crate::broker::{Capabilities, Error, Opened};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Starting,
+    Tuning,
+    Opening,
+}
+
+impl State {
+    /// As RabbitMQ's texts call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Tuning => "tuning",
+            Self::Opening => "opening",
+        }
+    }
+}
+
+/// One connection's negotiation.
+#[derive(Debug)]
+pub struct Handshake {
+    state: State,
+    from_loopback: bool,
+    user: Option<Arc<str>>,
+    capabilities: Capabilities,
+    connection_name: Option<String>,
+    tuned: Tune,
+}
+
+/// What a command of the handshake leads to.
+#[derive(Debug)]
+pub enum Step {
+    Continue,
+    /// Everything is agreed; the broker of this virtual host answers with open-ok.
+    Open {
+        vhost: Arc<str>,
+        opened: Opened,
+        heartbeat_s: u16,
+        connection_name: Option<String>,
+    },
+    /// The output says why; close once it is sent.
+    Close,
+}
+
+impl Handshake {
+    /// Looks at the protocol header: the negotiation with connection.start in the output or, for anything that is
+    /// not AMQP 0-9-1, the header to answer with before closing (behaviour C1, V3, V5).
+    ///
+    /// # Errors
+    /// The eight bytes to send.
+    pub fn begin(node: &Node, header: [u8; 8], from_loopback: bool, out: &mut Output) -> Result<Self, [u8; 8]> {
+        let profile = &node.settings.profile;
+        let accepted = match header {
+            frame::PROTOCOL_HEADER => true,
+            // 0-9, which is close enough.
+            [b'A', b'M', b'Q', b'P', 1, 1, 0, 9] => true,
+            [b'A', b'M', b'Q', b'P', 1, 1, 8, 0] => profile.accepts_0_8,
+            _ => false,
+        };
+        if !accepted {
+            let is_newer_0_9 = matches!(header, [b'A', b'M', b'Q', b'P', 0, 0, minor, _] if minor >= 9);
+            let answer_0_9_1 = profile.always_answers_0_9_1 || is_newer_0_9;
+            return Err(if answer_0_9_1 { frame::PROTOCOL_HEADER } else { *b"AMQP\x03\x01\x00\x00" });
+        }
+        let start = connection::Start {
+            version_major: 0,
+            version_minor: 9,
+            server_properties: server_properties(profile.version),
+            mechanisms: mechanisms(node).into(),
+            locales: "en_US".into(),
+        };
+        out.method(0, &AMQPClass::Connection(connection::AMQPMethod::Start(start)));
+        Ok(Self {
+            state: State::Starting,
+            from_loopback,
+            user: None,
+            capabilities: Capabilities::default(),
+            connection_name: None,
+            tuned: node.tune,
+        })
+    }
+
+    /// Handles one command before the virtual host is open.
+    pub fn command(&mut self, node: &Node, command: Command, out: &mut Output) -> Step {
+        use connection::AMQPMethod as M;
+        let (method, class_method) = match command {
+            Command::Method(0, method) => (method.class, method.class_method),
+            Command::Fault(fault) => return refuse(&fault.into(), (0, 0), out),
+            _ => return refuse(&Error::unexpected_method(self.state.name()), (0, 0), out),
+        };
+        let AMQPClass::Connection(method) = method else {
+            return refuse(&Error::unexpected_method(self.state.name()), class_method, out);
+        };
+        let result = match (self.state, method) {
+            (State::Starting, M::StartOk(start_ok)) => self.start_ok(node, &start_ok, out),
+            (State::Tuning, M::TuneOk(tune_ok)) => self.tune_ok(node, &tune_ok),
+            (State::Opening, M::Open(open)) => self.open(node, open.virtual_host.as_str()),
+            (_, M::Close(_)) => {
+                out.method(0, &AMQPClass::Connection(M::CloseOk(connection::CloseOk {})));
+                return Step::Close;
+            }
+            (state, _) => Err(Error::unexpected_method(state.name())),
+        };
+        result.unwrap_or_else(|error| refuse(&error, class_method, out))
+    }
+
+    fn start_ok(&mut self, node: &Node, start_ok: &connection::StartOk, out: &mut Output) -> Result<Step, Error> {
+        self.read_client_properties(&start_ok.client_properties);
+        let mechanism = start_ok.mechanism.as_str();
+        let offered = mechanisms(node);
+        let known = offered.split(' ').any(|offered| offered == mechanism);
+        let response = start_ok.response.as_bytes();
+        let outcome = node.users.authenticate(mechanism, response, self.from_loopback).filter(|_| known);
+        match outcome {
+            Some(Ok(user)) => self.user = Some(user),
+            Some(Err(Refused::Login)) => return Err(Error::login_refused(mechanism)),
+            Some(Err(Refused::Malformed)) => return Err(Error::malformed_response(mechanism)),
+            None => return Err(Error::unknown_mechanism(mechanism, &offered)),
+        }
+        let Tune { channel_max, frame_max, heartbeat_s, .. } = node.tune;
+        let tune = connection::Tune { channel_max, frame_max, heartbeat: heartbeat_s };
+        out.method(0, &AMQPClass::Connection(connection::AMQPMethod::Tune(tune)));
+        self.state = State::Tuning;
+        Ok(Step::Continue)
+    }
+
+    fn read_client_properties(&mut self, properties: &FieldTable) {
+        if let Some(AMQPValue::FieldTable(capabilities)) = properties.inner().get("capabilities") {
+            let has = |name: &str| capabilities.inner().get(name) == Some(&AMQPValue::Boolean(true));
+            self.capabilities = Capabilities {
+                consumer_cancel_notify: has("consumer_cancel_notify"),
+                connection_blocked: has("connection.blocked"),
+                authentication_failure_close: has("authentication_failure_close"),
+            };
+        }
+        if let Some(AMQPValue::LongString(name)) = properties.inner().get("connection_name") {
+            self.connection_name = Some(String::from_utf8_lossy(name.as_bytes()).into_owned());
+        }
+    }
+
+    /// Behaviour V2.
+    fn tune_ok(&mut self, node: &Node, tune_ok: &connection::TuneOk) -> Result<Step, Error> {
+        let profile = &node.settings.profile;
+        check_tuned("channel_max", tune_ok.channel_max.into(), 1, node.tune.channel_max.into())?;
+        check_tuned("frame_max", tune_ok.frame_max, profile.frame_max_min, node.tune.frame_max)?;
+        self.tuned.channel_max = tune_ok.channel_max;
+        self.tuned.frame_max = tune_ok.frame_max;
+        self.tuned.heartbeat_s = tune_ok.heartbeat;
+        self.state = State::Opening;
+        Ok(Step::Continue)
+    }
+
+    fn open(&mut self, node: &Node, name: &str) -> Result<Step, Error> {
+        let Some(user) = self.user.clone() else { return Err(Error::unexpected_method("opening")) };
+        let vhost = node.vhosts.iter().find(|vhost| &***vhost == name);
+        let vhost = vhost.cloned().ok_or_else(|| Error::vhost_not_found(name))?;
+        let opened =
+            Opened { user, capabilities: self.capabilities, frame_max: self.tuned.frame_max as usize, channel_max: self.tuned.channel_max };
+        let connection_name = self.connection_name.take();
+        Ok(Step::Open { vhost, opened, heartbeat_s: self.tuned.heartbeat_s, connection_name })
+    }
+}
+
+fn check_tuned(field: &str, value: u32, min: u32, max: u32) -> Result<(), Error> {
+    let bad = |bound, limit| Err(Error { class_method: Some((10, 30)), ..Error::bad_tune(field, value, bound, limit) });
+    // Where there is a limit, 0 (none) is above it.
+    if max != 0 && (value == 0 || value > max) {
+        return bad("higher than the maximum", max);
+    }
+    if value != 0 && value < min {
+        return bad("lower than the minimum", min);
+    }
+    Ok(())
+}
+
+fn refuse(error: &Error, class_method: (u16, u16), out: &mut Output) -> Step {
+    let close = crate::broker::connection_close(error, class_method);
+    out.method(0, &AMQPClass::Connection(close));
+    Step::Close
+}
+
+fn mechanisms(node: &Node) -> String {
+    let anonymous = if node.settings.profile.anonymous { " ANONYMOUS" } else { "" };
+    format!("PLAIN AMQPLAIN{anonymous}")
+}
+
+/// Behaviour C2: clients branch on product and version, so these are RabbitMQ's; leveret's own name is beside them.
+fn server_properties(version: &str) -> FieldTable {
+    let text = |s: &str| AMQPValue::LongString(s.into());
+    let mut capabilities = FieldTable::default();
+    for capability in [
+        "publisher_confirms",
+        "exchange_exchange_bindings",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "connection.blocked",
+        "consumer_priorities",
+        "authentication_failure_close",
+        "per_consumer_qos",
+        "direct_reply_to",
+    ] {
+        capabilities.insert(capability.into(), AMQPValue::Boolean(true));
+    }
+    let mut properties = FieldTable::default();
+    properties.insert("capabilities".into(), AMQPValue::FieldTable(capabilities));
+    for (name, value) in [
+        ("product", "RabbitMQ"),
+        ("version", version),
+        ("platform", "Rust"),
+        ("copyright", "The leveret authors"),
+        ("information", "Licensed under the Apache License 2.0"),
+        ("cluster_name", "leveret@localhost"),
+        ("leveret", env!("CARGO_PKG_VERSION")),
+    ] {
+        properties.insert(name.into(), text(value));
+    }
+    properties
+}

@@ -1,0 +1,332 @@
+//! The loop of one virtual host: owns its broker, handles what connections have submitted, hands out what comes of it.
+//!
+//! The loop is a role and not a task: whoever has submitted something takes the role if it is free, handles all that
+//! waits, and flushes. One publish thus goes from socket to socket on one thread, with no hand-over; under contention
+//! batches gather in the inbox and are handled together. Nobody ever waits for the role.
+//!
+//! Invariant: what is in the inbox is handled by whoever holds the role, or by whoever gave it up last: it looks
+//! again after giving it up.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::outbox::{Shared, spare_buffer};
+use super::{Shell, now};
+use crate::amqp::Command;
+use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, Input, Opened};
+
+/// Bytes in the inbox above which connections stop reading (TCP then holds the publishers back).
+const INBOX_HIGH: usize = 4 * 1024 * 1024;
+/// How often a task goes on with the role before it leaves the rest to another one.
+const ROUNDS: usize = 16;
+
+enum Submission {
+    Connected(ConnectionId, Arc<Shared>, Opened),
+    Received { connection: ConnectionId, commands: Vec<Command>, bytes: usize },
+    Flushed(ConnectionId, usize),
+    Disconnected(ConnectionId),
+    Alarms(Alarms),
+    Shutdown(&'static str),
+}
+
+#[derive(Default)]
+struct Inbox {
+    /// Settlements and everything else that frees something. Taken first: were they to wait behind publishes, backlogs
+    /// would feed themselves.
+    urgent: VecDeque<Submission>,
+    publishes: VecDeque<Submission>,
+    /// Batches in `publishes`, by connection: later batches of the same connection must not overtake them.
+    publishing: Vec<u32>,
+    /// Received bytes that wait here.
+    bytes: usize,
+    free: Vec<ConnectionId>,
+}
+
+impl Inbox {
+    fn new_connection(&mut self) -> ConnectionId {
+        self.free.pop().unwrap_or_else(|| {
+            self.publishing.push(0);
+            ConnectionId(u32::try_from(self.publishing.len() - 1).unwrap_or(u32::MAX))
+        })
+    }
+
+    fn push_received(&mut self, connection: ConnectionId, commands: Vec<Command>, bytes: usize) {
+        self.bytes += bytes;
+        let waiting = &mut self.publishing[connection.index()];
+        let publishes = *waiting > 0 || commands.iter().any(|c| matches!(c, Command::Publish(..)));
+        let submission = Submission::Received { connection, commands, bytes };
+        if publishes {
+            *waiting += 1;
+            self.publishes.push_back(submission);
+        } else {
+            self.urgent.push_back(submission);
+        }
+    }
+
+    /// Behind all that the connection has submitted before.
+    fn push_behind(&mut self, connection: ConnectionId, submission: Submission) {
+        let waiting = &mut self.publishing[connection.index()];
+        if *waiting > 0 {
+            *waiting += 1;
+            self.publishes.push_back(submission);
+        } else {
+            self.urgent.push_back(submission);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.urgent.is_empty() && self.publishes.is_empty()
+    }
+
+    /// Takes what is next: all that is urgent, or else the publishes.
+    fn take(&mut self, taken: &mut VecDeque<Submission>) {
+        if self.urgent.is_empty() {
+            std::mem::swap(&mut self.publishes, taken);
+            self.publishing.iter_mut().for_each(|waiting| *waiting = 0);
+        } else {
+            std::mem::swap(&mut self.urgent, taken);
+        }
+    }
+}
+
+/// What only the holder of the role touches.
+struct State {
+    broker: Broker,
+    effects: Effects,
+    connections: Vec<Option<Arc<Shared>>>,
+    taken: VecDeque<Submission>,
+}
+
+pub(super) struct BrokerLoop {
+    vhost: String,
+    outbox_low: usize,
+    inbox: Mutex<Inbox>,
+    state: Mutex<State>,
+    /// Told when the inbox has room again.
+    room: Notify,
+    memory: AtomicU64,
+    shell: OnceLock<Weak<Shell>>,
+}
+
+impl BrokerLoop {
+    pub(super) fn new(broker: Broker) -> Self {
+        let state = State { effects: Effects::default(), connections: Vec::new(), taken: VecDeque::new(), broker };
+        Self {
+            vhost: state.broker.vhost().to_owned(),
+            outbox_low: state.broker.outbox_high() / 2,
+            inbox: Mutex::default(),
+            state: Mutex::new(state),
+            room: Notify::new(),
+            memory: AtomicU64::new(0),
+            shell: OnceLock::new(),
+        }
+    }
+
+    /// From now on the node hears when memory in use has changed.
+    pub(super) fn watch_memory(&self, shell: &Arc<Shell>) {
+        let _ = self.shell.set(Arc::downgrade(shell));
+    }
+
+    pub(super) fn vhost(&self) -> &str {
+        &self.vhost
+    }
+
+    /// Bytes of the messages of this virtual host.
+    pub(super) fn memory(&self) -> u64 {
+        self.memory.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn connected(self: &Arc<Self>, shared: Arc<Shared>, opened: Opened) -> ConnectionId {
+        let mut inbox = self.inbox.lock();
+        let id = inbox.new_connection();
+        inbox.urgent.push_back(Submission::Connected(id, shared, opened));
+        drop(inbox);
+        self.drive();
+        id
+    }
+
+    /// Submits what a connection has read, decoded from this many bytes.
+    pub(super) fn received(self: &Arc<Self>, connection: ConnectionId, commands: Vec<Command>, bytes: usize) {
+        self.inbox.lock().push_received(connection, commands, bytes);
+        self.drive();
+    }
+
+    pub(super) fn flushed(self: &Arc<Self>, connection: ConnectionId, pending: usize) {
+        self.inbox.lock().urgent.push_back(Submission::Flushed(connection, pending));
+        self.drive();
+    }
+
+    pub(super) fn disconnected(self: &Arc<Self>, connection: ConnectionId) {
+        self.inbox.lock().push_behind(connection, Submission::Disconnected(connection));
+        self.drive();
+    }
+
+    pub(super) fn alarms(self: &Arc<Self>, alarms: Alarms) {
+        self.inbox.lock().urgent.push_back(Submission::Alarms(alarms));
+        self.drive();
+    }
+
+    pub(super) fn shutdown(self: &Arc<Self>, reason: &'static str) {
+        self.inbox.lock().urgent.push_back(Submission::Shutdown(reason));
+        self.drive();
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.inbox.lock().bytes < INBOX_HIGH
+    }
+
+    /// Returns once the inbox has room.
+    pub(super) async fn room(&self) {
+        loop {
+            let told = self.room.notified();
+            if self.has_room() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    pub(super) fn outbox_low(&self) -> usize {
+        self.outbox_low
+    }
+
+    /// Takes the role, if it is free, until nothing waits.
+    fn drive(self: &Arc<Self>) {
+        let mut to_flush = Vec::new();
+        for _ in 0..ROUNDS {
+            // Whoever holds the role looks into the inbox again after giving it up, so nothing is missed here.
+            let Some(mut state) = self.state.try_lock() else { return };
+            if !self.take(&mut state) {
+                drop(state);
+                // Something may have come since by someone who found the role taken.
+                if self.is_idle() {
+                    return;
+                }
+                continue;
+            }
+            let freed = self.handle_taken(&mut state, &mut to_flush);
+            drop(state);
+            self.settle_inbox(freed);
+            for (connection, shared) in to_flush.drain(..) {
+                let flushed = shared.flush(self.outbox_low);
+                if flushed.report.is_some() {
+                    self.inbox.lock().urgent.push_back(Submission::Flushed(connection, flushed.pending));
+                }
+            }
+            if let Some(shell) = self.shell.get().and_then(Weak::upgrade) {
+                shell.check_memory();
+            }
+        }
+        // Long enough: this task has a socket of its own to read. Another one goes on.
+        let next = Arc::clone(self);
+        tokio::spawn(async move { next.drive() });
+    }
+
+    /// Takes what is next out of the inbox; `false` when there is nothing.
+    fn take(&self, state: &mut State) -> bool {
+        let mut inbox = self.inbox.lock();
+        inbox.take(&mut state.taken);
+        !state.taken.is_empty()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.inbox.lock().is_empty()
+    }
+
+    fn settle_inbox(&self, freed: Freed) {
+        let mut inbox = self.inbox.lock();
+        let was_full = inbox.bytes >= INBOX_HIGH;
+        inbox.bytes -= freed.bytes;
+        inbox.free.extend(freed.connections);
+        let has_room = inbox.bytes < INBOX_HIGH;
+        drop(inbox);
+        if was_full && has_room {
+            self.room.notify_waiters();
+        }
+    }
+
+    fn handle_taken(&self, state: &mut State, to_flush: &mut Vec<(ConnectionId, Arc<Shared>)>) -> Freed {
+        let now = now();
+        let mut freed = Freed::default();
+        while let Some(buffer) = spare_buffer() {
+            if !state.effects.give_buffer(buffer) {
+                break;
+            }
+        }
+        let mut taken = std::mem::take(&mut state.taken);
+        for submission in taken.drain(..) {
+            let State { broker, effects, connections, .. } = &mut *state;
+            match submission {
+                Submission::Connected(id, shared, opened) => {
+                    if id.index() >= connections.len() {
+                        connections.resize(id.index() + 1, None);
+                    }
+                    connections[id.index()] = Some(shared);
+                    broker.handle(now, Input::Connected(id, opened), effects);
+                }
+                Submission::Received { connection, mut commands, bytes } => {
+                    broker.handle(now, Input::Received(connection, &mut commands), effects);
+                    freed.bytes += bytes;
+                    super::connection::keep_commands(commands);
+                }
+                Submission::Flushed(id, pending) => broker.handle(now, Input::Flushed(id, pending), effects),
+                Submission::Disconnected(id) => {
+                    broker.handle(now, Input::Disconnected(id), effects);
+                    connections[id.index()] = None;
+                    freed.connections.push(id);
+                }
+                Submission::Alarms(alarms) => broker.handle(now, Input::Alarms(alarms), effects),
+                Submission::Shutdown(reason) => broker.handle(now, Input::Shutdown(reason), effects),
+            }
+        }
+        state.taken = taken;
+        state.hand_out(to_flush);
+        self.memory.store(state.broker.memory(), Ordering::Relaxed);
+        freed
+    }
+}
+
+/// What handling a round has freed.
+#[derive(Default)]
+struct Freed {
+    bytes: usize,
+    connections: Vec<ConnectionId>,
+}
+
+impl State {
+    /// Moves outputs to the outboxes of their connections, in order, and carries out the actions.
+    fn hand_out(&mut self, to_flush: &mut Vec<(ConnectionId, Arc<Shared>)>) {
+        let Self { broker, effects, connections, .. } = self;
+        let of = |id: ConnectionId| connections.get(id.index()).and_then(Option::as_ref);
+        effects.drain_outputs(|id, output| {
+            if let Some(shared) = of(id) {
+                let pending = shared.push(output);
+                broker.set_pending(id, pending);
+                to_flush.push((id, Arc::clone(shared)));
+            }
+        });
+        for action in effects.actions.drain(..) {
+            let (Action::CloseSocket(id)
+            | Action::AwaitCloseOk(id)
+            | Action::PauseReading(id)
+            | Action::ResumeReading(id)
+            | Action::ReportFlushed(id)) = action;
+            let Some(shared) = of(id) else { continue };
+            match action {
+                Action::CloseSocket(_) => shared.close_when_flushed.store(true, Ordering::Release),
+                Action::AwaitCloseOk(_) => shared.awaits_close_ok.store(true, Ordering::Release),
+                Action::PauseReading(_) => shared.paused.store(true, Ordering::Release),
+                Action::ResumeReading(_) => shared.paused.store(false, Ordering::Release),
+                Action::ReportFlushed(_) => {
+                    shared.report_when_flushed(id);
+                    to_flush.push((id, Arc::clone(shared)));
+                }
+            }
+            shared.wake.notify_one();
+        }
+    }
+}

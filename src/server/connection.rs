@@ -1,0 +1,387 @@
+//! One connection's task: socket → bytes → commands → loop, and the timers that belong to a connection.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::Shell;
+use super::broker_loop::BrokerLoop;
+use super::outbox::Shared;
+use crate::amqp::frame::{HEARTBEAT_FRAME, PROTOCOL_HEADER};
+use crate::amqp::{Command, Decoder, Output};
+use crate::broker::ConnectionId;
+use crate::node::handshake::{Handshake, Step};
+
+/// What one read brings at most, in bytes. The buffer is the thread's, not the connection's.
+const READ_SIZE: usize = 256 * 1024;
+/// Reads in a row before other tasks of the thread get their turn.
+const READS_IN_A_ROW: usize = 4;
+/// How long a client may take to answer connection.close (behaviour C32).
+const CLOSE_OK_TIMEOUT: Duration = Duration::from_secs(30);
+
+thread_local! {
+    static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
+    static COMMANDS: RefCell<Vec<Vec<Command>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps an emptied batch for its allocation.
+pub(super) fn keep_commands(commands: Vec<Command>) {
+    COMMANDS.with_borrow_mut(|kept| {
+        if kept.len() < 8 {
+            kept.push(commands);
+        }
+    });
+}
+
+fn spare_commands() -> Vec<Command> {
+    COMMANDS.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+enum Phase {
+    /// The first eight bytes.
+    Header(Vec<u8>),
+    Negotiating(Box<Handshake>),
+    Running(ConnectionId, Arc<BrokerLoop>),
+    /// Nothing more is read; the socket closes once its output is sent.
+    Over,
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    shell: Arc<Shell>,
+    peer: SocketAddr,
+    phase: Phase,
+    decoder: Decoder,
+    /// Bytes that the decoder holds, as last added to the node's account.
+    partial: usize,
+    /// 0 is off.
+    heartbeat: Duration,
+    /// Something has come since the last look.
+    received: bool,
+    /// The last batch published something: the inbox has to have room before the next one.
+    gated: bool,
+}
+
+/// Whether the socket can be read further.
+#[derive(PartialEq, Eq)]
+enum Read {
+    More,
+    Drained,
+    Closed,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>) {
+    let _ = stream.set_nodelay(true);
+    let config = &shell.config;
+    let decoder = Decoder::new(config.initial_frame_max as usize, config.frame_max as usize, shell.node.settings.max_message_size);
+    let mut connection = Connection {
+        shared: Arc::new(Shared::new(stream)),
+        shell: Arc::clone(&shell),
+        peer,
+        phase: Phase::Header(Vec::new()),
+        decoder,
+        partial: 0,
+        heartbeat: Duration::ZERO,
+        received: false,
+        gated: false,
+    };
+    let why = connection.run().await;
+    if let Phase::Running(id, broker_loop) = &connection.phase {
+        broker_loop.disconnected(*id);
+    }
+    connection.account(0);
+    match why {
+        Ok(()) => tracing::debug!(%peer, "connection closed"),
+        Err(error) => tracing::info!(%peer, %error, "connection lost"),
+    }
+    shell.connections.fetch_sub(1, Ordering::SeqCst);
+    shell.ended.notify_one();
+}
+
+impl Connection {
+    async fn run(&mut self) -> io::Result<()> {
+        let started = Instant::now();
+        let mut timers = Timers::new(started + Duration::from_millis(self.shell.config.handshake_timeout_ms));
+        let shared = Arc::clone(&self.shared);
+        loop {
+            if shared.has_failed() {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            let pending = shared.pending();
+            let closing = matches!(self.phase, Phase::Over) || shared.close_when_flushed.load(Ordering::Acquire);
+            if closing && pending == 0 {
+                return Ok(());
+            }
+            timers.follow(self);
+            let paused = shared.paused.load(Ordering::Acquire);
+            let reads = !closing && !paused;
+            let interest = match (reads, pending > 0) {
+                (true, true) => Interest::READABLE | Interest::WRITABLE,
+                (true, false) => Interest::READABLE,
+                // Also when nothing is wanted: the peer's hang-up is noticed while publishers are blocked.
+                (false, true) => Interest::WRITABLE,
+                (false, false) => Interest::ERROR,
+            };
+            let ready = tokio::select! {
+                biased;
+                ready = shared.stream.ready(interest) => ready?,
+                () = shared.wake.notified() => continue,
+                () = &mut timers.sleep => {
+                    timers.fired(self)?;
+                    continue;
+                }
+            };
+            if ready.is_error() && !ready.is_readable() && !ready.is_writable() {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            if ready.is_writable() && pending > 0 {
+                self.flush();
+            }
+            if ready.is_readable() && reads {
+                for _ in 0..READS_IN_A_ROW {
+                    match self.read()? {
+                        Read::More => {}
+                        Read::Drained => break,
+                        Read::Closed => return self.peer_closed(),
+                    }
+                }
+                self.wait_for_room().await;
+            }
+        }
+    }
+
+    fn peer_closed(&self) -> io::Result<()> {
+        match self.phase {
+            Phase::Running(..) if !self.shared.close_when_flushed.load(Ordering::Acquire) => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Publishers read on only when the loop keeps up.
+    async fn wait_for_room(&mut self) {
+        if std::mem::take(&mut self.gated) {
+            if let Phase::Running(_, broker_loop) = &self.phase {
+                if !broker_loop.has_room() {
+                    broker_loop.room().await;
+                }
+            }
+        }
+    }
+
+    fn flush(&self) {
+        match &self.phase {
+            Phase::Running(id, broker_loop) => {
+                let flushed = self.shared.flush(broker_loop.outbox_low());
+                if flushed.report.is_some() {
+                    broker_loop.flushed(*id, flushed.pending);
+                }
+            }
+            _ => drop(self.shared.flush(0)),
+        }
+    }
+
+    /// One read, and all that follows from it.
+    fn read(&mut self) -> io::Result<Read> {
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            let n = match self.shared.stream.try_read(buffer) {
+                Ok(0) => return Ok(Read::Closed),
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Drained),
+                Err(error) => return Err(error),
+            };
+            self.received = true;
+            self.received(&buffer[..n]);
+            let stop = n < buffer.len() || self.gated || self.shared.paused.load(Ordering::Acquire) || matches!(self.phase, Phase::Over);
+            Ok(if stop { Read::Drained } else { Read::More })
+        })
+    }
+
+    fn received(&mut self, mut bytes: &[u8]) {
+        let received = bytes.len();
+        if let Phase::Header(header) = &mut self.phase {
+            let (now, rest) = bytes.split_at(bytes.len().min(PROTOCOL_HEADER.len() - header.len()));
+            header.extend_from_slice(now);
+            bytes = rest;
+            // A wrong header is answered without waiting for the rest of it.
+            let wrong = !PROTOCOL_HEADER[..4].starts_with(&header[..header.len().min(4)]);
+            if header.len() < PROTOCOL_HEADER.len() && !wrong {
+                return;
+            }
+            self.begin();
+        }
+        let mut commands = spare_commands();
+        self.decoder.feed(bytes, &mut commands);
+        self.account(self.decoder.memory());
+        self.negotiate(&mut commands);
+        match &self.phase {
+            Phase::Running(id, broker_loop) if !commands.is_empty() => {
+                self.gated = commands.iter().any(|c| matches!(c, Command::Publish(..)));
+                broker_loop.received(*id, commands, received);
+            }
+            _ => keep_commands(commands),
+        }
+    }
+
+    fn begin(&mut self) {
+        let Phase::Header(header) = &self.phase else { return };
+        let mut eight = [0; 8];
+        eight[..header.len()].copy_from_slice(header);
+        let mut out = Output::default();
+        match Handshake::begin(&self.shell.node, eight, self.peer.ip().is_loopback(), &mut out) {
+            Ok(handshake) => self.phase = Phase::Negotiating(Box::new(handshake)),
+            Err(answer) => {
+                out.bytes.extend_from_slice(&answer);
+                self.phase = Phase::Over;
+            }
+        }
+        self.send(&mut out);
+    }
+
+    /// Takes the commands that belong to the handshake; those behind it are left.
+    fn negotiate(&mut self, commands: &mut Vec<Command>) {
+        if let Phase::Running(..) = self.phase {
+            return;
+        }
+        let mut out = Output::default();
+        let mut left = commands.drain(..);
+        while let Phase::Negotiating(handshake) = &mut self.phase {
+            let Some(command) = left.next() else { break };
+            match handshake.command(&self.shell.node, command, &mut out) {
+                Step::Continue => {}
+                Step::Close => {
+                    tracing::info!(peer = %self.peer, "handshake refused");
+                    self.phase = Phase::Over;
+                }
+                Step::Open { vhost, opened, heartbeat_s, connection_name } => {
+                    self.heartbeat = Duration::from_secs(heartbeat_s.into());
+                    tracing::debug!(peer = %self.peer, %vhost, user = %opened.user, name = connection_name, "connection opened");
+                    match self.shell.broker_loop(&vhost) {
+                        Some(broker_loop) => {
+                            let id = broker_loop.connected(Arc::clone(&self.shared), opened);
+                            self.phase = Phase::Running(id, Arc::clone(broker_loop));
+                        }
+                        None => self.phase = Phase::Over,
+                    }
+                }
+            }
+        }
+        let behind: Vec<Command> = left.collect();
+        commands.extend(behind);
+        self.send(&mut out);
+    }
+
+    fn send(&self, out: &mut Output) {
+        if !out.is_empty() {
+            self.shared.push(out);
+            self.flush();
+        }
+    }
+
+    /// Keeps the node's account of what connections have received in part.
+    fn account(&mut self, partial: usize) {
+        if partial != self.partial {
+            let delta = i64::try_from(partial).unwrap_or(0) - i64::try_from(self.partial).unwrap_or(0);
+            self.shell.partial.fetch_add(delta, Ordering::Relaxed);
+            self.partial = partial;
+            self.shell.check_memory();
+        }
+    }
+}
+
+/// What a connection waits for besides its socket: the end of the handshake, heartbeats, the client's close-ok.
+struct Timers {
+    sleep: Pin<Box<Sleep>>,
+    handshake_ends: Instant,
+    close_ok_ends: Option<Instant>,
+    /// The next half of a heartbeat interval, once they are on.
+    next_beat: Option<Instant>,
+    halves: u32,
+    sent_before: u64,
+    missed: u32,
+}
+
+/// As good as never.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Timers {
+    fn new(handshake_ends: Instant) -> Self {
+        Self {
+            sleep: Box::pin(tokio::time::sleep_until(handshake_ends)),
+            handshake_ends,
+            close_ok_ends: None,
+            next_beat: None,
+            halves: 0,
+            sent_before: 0,
+            missed: 0,
+        }
+    }
+
+    /// Sets the alarm clock for what the connection waits for now.
+    fn follow(&mut self, connection: &Connection) {
+        let running = matches!(connection.phase, Phase::Running(..));
+        if running && connection.shared.awaits_close_ok.load(Ordering::Acquire) {
+            let patience = if connection.heartbeat.is_zero() { CLOSE_OK_TIMEOUT } else { CLOSE_OK_TIMEOUT.min(connection.heartbeat) };
+            self.close_ok_ends.get_or_insert_with(|| Instant::now() + patience);
+        } else if running && !connection.heartbeat.is_zero() {
+            self.next_beat.get_or_insert_with(|| Instant::now() + connection.heartbeat / 2);
+        }
+        let next = match (self.close_ok_ends, self.next_beat) {
+            (Some(ends), _) => ends,
+            (None, Some(beat)) => beat,
+            (None, None) if running => self.handshake_ends + FAR,
+            (None, None) => self.handshake_ends,
+        };
+        if self.sleep.deadline() != next {
+            self.sleep.as_mut().reset(next);
+        }
+    }
+
+    /// Something is due.
+    fn fired(&mut self, connection: &mut Connection) -> io::Result<()> {
+        let now = Instant::now();
+        if self.close_ok_ends.is_some_and(|ends| now >= ends) {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "no connection.close-ok"));
+        }
+        if let Some(beat) = self.next_beat.filter(|beat| now >= *beat) {
+            self.next_beat = Some(beat + connection.heartbeat / 2);
+            return self.beat(connection);
+        }
+        match connection.phase {
+            Phase::Running(..) => Ok(()),
+            _ => Err(io::Error::new(io::ErrorKind::TimedOut, "handshake_timeout")),
+        }
+    }
+
+    /// Half an interval has passed (behaviour C23): sends a heartbeat if nothing else was sent, and every whole
+    /// interval looks whether anything has come; two without anything are the end.
+    fn beat(&mut self, connection: &mut Connection) -> io::Result<()> {
+        let shared = &connection.shared;
+        let sent = shared.sent.load(Ordering::Relaxed);
+        if sent == self.sent_before && shared.pending() == 0 {
+            let mut out = Output::default();
+            out.bytes.extend_from_slice(&HEARTBEAT_FRAME);
+            connection.send(&mut out);
+        }
+        self.sent_before = connection.shared.sent.load(Ordering::Relaxed);
+        self.halves += 1;
+        if self.halves % 2 == 1 {
+            return Ok(());
+        }
+        // A blocked connection is not read, so its silence means nothing (behaviour C24).
+        let heard = std::mem::take(&mut connection.received) || connection.shared.paused.load(Ordering::Acquire);
+        self.missed = if heard { 0 } else { self.missed + 1 };
+        if self.missed >= 2 {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "missed heartbeats from client"));
+        }
+        Ok(())
+    }
+}

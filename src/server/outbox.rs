@@ -1,0 +1,205 @@
+//! A connection's socket and what waits to be written to it. Whoever has output writes it, at once and without
+//! waiting; what the socket does not take is left to the connection's own task.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::amqp::Output;
+use crate::broker::ConnectionId;
+
+/// Slices handed to one vectored write.
+const SLICES: usize = 64;
+/// Buffers of this capacity are worth keeping for the next output; larger ones go back to the allocator.
+const KEPT_CAPACITY: usize = 512 * 1024;
+const KEPT_BUFFERS: usize = 4;
+
+#[derive(Debug)]
+enum Chunk {
+    Buffer(Vec<u8>),
+    Part(Bytes),
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Buffer(buffer) => buffer,
+            Self::Part(part) => part,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Outbox {
+    chunks: VecDeque<Chunk>,
+    /// Bytes of the first chunk that are written already.
+    written: usize,
+    /// Bytes not written yet.
+    pending: usize,
+    /// The broker waits to hear that this has drained.
+    report: Option<ConnectionId>,
+    failed: bool,
+}
+
+/// What the connection's task and the broker loop share of a connection.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) stream: TcpStream,
+    outbox: Mutex<Outbox>,
+    /// Wakes the connection's task to look at what has changed here.
+    pub(super) wake: Notify,
+    pub(super) paused: AtomicBool,
+    pub(super) close_when_flushed: AtomicBool,
+    pub(super) awaits_close_ok: AtomicBool,
+    /// Bytes ever written, for the heartbeats.
+    pub(super) sent: AtomicU64,
+}
+
+/// What is left after writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flushed {
+    /// Bytes that the socket did not take.
+    pub(super) pending: usize,
+    /// The broker asked to be told that this much is left.
+    pub(super) report: Option<ConnectionId>,
+}
+
+impl Shared {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            outbox: Mutex::default(),
+            wake: Notify::new(),
+            paused: AtomicBool::new(false),
+            close_when_flushed: AtomicBool::new(false),
+            awaits_close_ok: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    /// Adds to what waits; returns how much waits now, in bytes.
+    pub(super) fn push(&self, output: &mut Output) -> usize {
+        let mut outbox = self.outbox.lock();
+        if outbox.failed {
+            return 0;
+        }
+        outbox.pending += output.len();
+        let mut buffer = std::mem::take(&mut output.bytes);
+        if output.parts.is_empty() {
+            outbox.chunks.push_back(Chunk::Buffer(buffer));
+        } else {
+            // From the back, so that every piece is cut off an end.
+            let mut pieces = Vec::with_capacity(2 * output.parts.len() + 1);
+            for (position, part) in output.parts.drain(..).rev() {
+                pieces.push(Chunk::Buffer(buffer.split_off(position)));
+                pieces.push(Chunk::Part(part));
+            }
+            pieces.push(Chunk::Buffer(buffer));
+            outbox.chunks.extend(pieces.into_iter().rev().filter(|piece| !piece.bytes().is_empty()));
+        }
+        outbox.pending
+    }
+
+    /// The broker wants a report once at most this much waits.
+    pub(super) fn report_when_flushed(&self, connection: ConnectionId) {
+        self.outbox.lock().report = Some(connection);
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.outbox.lock().pending
+    }
+
+    /// Writes what the socket takes now.
+    pub(super) fn flush(&self, report_below: usize) -> Flushed {
+        let mut outbox = self.outbox.lock();
+        while outbox.pending > 0 && !outbox.failed {
+            match self.write(&outbox) {
+                Ok(n) => {
+                    self.sent.fetch_add(n as u64, Ordering::Relaxed);
+                    outbox.advance(n);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => outbox.fail(),
+            }
+        }
+        let (pending, failed) = (outbox.pending, outbox.failed);
+        let report = if pending <= report_below { outbox.report.take() } else { None };
+        drop(outbox);
+        if pending > 0 || failed || self.close_when_flushed.load(Ordering::Acquire) {
+            self.wake.notify_one();
+        }
+        Flushed { pending, report }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.outbox.lock().failed
+    }
+
+    fn write(&self, outbox: &Outbox) -> io::Result<usize> {
+        if let [only] = outbox.chunks.as_slices().0 {
+            if outbox.chunks.len() == 1 {
+                return self.stream.try_write(&only.bytes()[outbox.written..]);
+            }
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut used = 0;
+        for (slice, chunk) in slices.iter_mut().zip(&outbox.chunks) {
+            let skip = if used == 0 { outbox.written } else { 0 };
+            *slice = IoSlice::new(&chunk.bytes()[skip..]);
+            used += 1;
+        }
+        self.stream.try_write_vectored(&slices[..used])
+    }
+}
+
+impl Outbox {
+    fn advance(&mut self, mut n: usize) {
+        self.pending -= n;
+        while n > 0 {
+            let Some(first) = self.chunks.front() else { return };
+            let left = first.bytes().len() - self.written;
+            if n < left {
+                self.written += n;
+                return;
+            }
+            n -= left;
+            self.written = 0;
+            if let Some(Chunk::Buffer(buffer)) = self.chunks.pop_front() {
+                keep_buffer(buffer);
+            }
+        }
+        if self.chunks.is_empty() && self.chunks.capacity() > 64 {
+            self.chunks = VecDeque::new();
+        }
+    }
+
+    /// The socket is broken: nothing more will be sent.
+    fn fail(&mut self) {
+        self.failed = true;
+        self.chunks.clear();
+        self.pending = 0;
+    }
+}
+
+thread_local! {
+    static SPARE: std::cell::RefCell<Vec<Vec<u8>>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// A buffer that was written out on this thread.
+pub(super) fn spare_buffer() -> Option<Vec<u8>> {
+    SPARE.with_borrow_mut(Vec::pop)
+}
+
+fn keep_buffer(mut buffer: Vec<u8>) {
+    SPARE.with_borrow_mut(|spare| {
+        if spare.len() < KEPT_BUFFERS && buffer.capacity() <= KEPT_CAPACITY {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    });
+}
