@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use leveret::config::Config;
 use leveret::server::Server;
-use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -67,7 +66,7 @@ impl Serve {
         config.data_dir = if self.in_memory { None } else { self.data_dir.or(config.data_dir) };
         config.compat = self.compat.unwrap_or(config.compat);
         config.ready_file = self.ready_file.or(config.ready_file);
-        config.log_level = self.log.map_or(config.log_level, |level| level.to_string());
+        config.log_level = self.log.unwrap_or(config.log_level);
         Ok(config)
     }
 }
@@ -79,9 +78,10 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
-    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).parse_lossy(&config.log_level);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    tracing_subscriber::fmt().with_max_level(config.log_level).with_writer(std::io::stderr).init();
+    // After every task, sockets are looked at: the default of 61 tasks keeps acks waiting behind publishers, whose
+    // tasks are long, and consumers get a tenth of the rate.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(1).build();
     match runtime {
         Ok(runtime) => runtime.block_on(serve_until_signal(config)),
         Err(error) => fail(&error),

@@ -20,6 +20,9 @@ const MAX_ANNOUNCED: u64 = 536_870_912;
 /// Large bodies are kept in parts of this many bytes, so that an announcement alone costs no memory.
 const BODY_PART: usize = 256 * 1024;
 
+/// How every content header begins: class basic, weight 0.
+const CLASS_AND_WEIGHT: [u8; 4] = [0, 60, 0, 0];
+
 /// A method off the hot path.
 #[derive(Debug)]
 pub struct Method {
@@ -93,6 +96,8 @@ pub struct Decoder {
     partial: Vec<u8>,
     streaming: Option<Streaming>,
     contents: Vec<(ChannelNumber, Box<Content>)>,
+    /// connection.open has been seen: channels may be used.
+    opened: bool,
     out_of_step: bool,
 }
 
@@ -112,6 +117,7 @@ impl Decoder {
             partial: Vec::new(),
             streaming: None,
             contents: Vec::new(),
+            opened: false,
             out_of_step: false,
         }
     }
@@ -183,15 +189,20 @@ impl Decoder {
             return self.fault(fault, commands, input.len());
         }
         match envelope.kind {
+            frame::METHOD if payload.len() < 4 => self.fault(Fault::unknown_frame(envelope, payload), commands, whole),
+            frame::METHOD if envelope.channel != 0 && !self.opened => {
+                self.fault(Fault::unexpected_frame(envelope, payload), commands, whole)
+            }
             frame::METHOD => match self.method(envelope.channel, payload, &input[whole..], commands) {
                 Ok(more) => Step::Took(whole + more),
                 Err(fault) => self.fault(fault, commands, whole),
             },
             frame::HEADER | frame::BODY | frame::HEARTBEAT => {
                 let result = match envelope.kind {
+                    frame::HEARTBEAT if !payload.is_empty() => Err(Fault::unknown_frame(envelope, payload)),
                     frame::HEARTBEAT if envelope.channel == 0 => Ok(()),
-                    frame::HEARTBEAT => Err(Fault::unexpected_heartbeat(envelope, payload)),
-                    _ if envelope.channel == 0 => Err(Fault::unexpected_heartbeat(envelope, payload)),
+                    frame::HEARTBEAT => Err(Fault::unexpected_frame(envelope, payload)),
+                    _ if envelope.channel == 0 => Err(Fault::unexpected_frame(envelope, payload)),
                     frame::HEADER => self.header(envelope.channel, payload, commands),
                     _ => self.body(envelope.channel, payload, commands),
                 };
@@ -260,9 +271,13 @@ impl Decoder {
                     Err(_) => return Err(cannot_decode()),
                 }
                 let (_, class) = all_consuming(parse_class).parse(payload).map_err(|_| cannot_decode())?;
-                if let AMQPClass::Connection(connection::AMQPMethod::TuneOk(ref tune_ok)) = class {
-                    let asked = tune_ok.frame_max as usize;
-                    self.frame_max = if asked == 0 { self.frame_max_limit } else { asked.min(self.frame_max_limit) };
+                match &class {
+                    AMQPClass::Connection(connection::AMQPMethod::TuneOk(tune_ok)) => {
+                        let asked = tune_ok.frame_max as usize;
+                        self.frame_max = if asked == 0 { self.frame_max_limit } else { asked.min(self.frame_max_limit) };
+                    }
+                    AMQPClass::Connection(connection::AMQPMethod::Open(_)) => self.opened = true,
+                    _ => {}
                 }
                 commands.push(Command::Method(channel, Box::new(Method { class_method, class })));
             }
@@ -303,7 +318,7 @@ impl Decoder {
     fn whole_content<'a>(&self, channel: ChannelNumber, rest: &'a [u8]) -> Option<(&'a [u8], &'a [u8], usize)> {
         let (header, after) = self.whole_frame(frame::HEADER, channel, rest)?;
         let (fixed, properties) = header.split_first_chunk::<12>()?;
-        if fixed[..2] != method::BASIC.to_be_bytes() {
+        if fixed[..4] != CLASS_AND_WEIGHT {
             return None;
         }
         let body_size = u64::from_be_bytes(*fixed[4..].first_chunk::<8>()?);
@@ -338,6 +353,10 @@ impl Decoder {
         let class = u16::from_be_bytes([fixed[0], fixed[1]]);
         if class != method::BASIC {
             return Err(unexpected(&format!("expected content header for class 60, got one for class {class} instead")));
+        }
+        let weight = &fixed[2..4];
+        if weight != [0, 0] {
+            return Err(unexpected("expected content header for class 60, got non content header frame instead"));
         }
         let body_size = u64::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7], fixed[8], fixed[9], fixed[10], fixed[11]]);
         if body_size > MAX_ANNOUNCED {

@@ -56,7 +56,7 @@ impl Fault {
     }
 
     fn frame(envelope: Envelope, payload: &[u8], what: &str, out_of_step: bool) -> Self {
-        let (which, shown) = if payload.len() > 16 { ("first 16", &payload[..16]) } else { ("all", payload) };
+        let (which, shown) = snippet(payload);
         let text = format!("type {}, {which} octets = {}: {what}", envelope.kind, erlang_binary(shown, true));
         Self { out_of_step, ..Self::new(ReplyCode::FrameError, text, (0, 0)) }
     }
@@ -80,21 +80,26 @@ impl Fault {
         Self::frame(envelope, payload, "unknown_frame", false)
     }
 
-    /// Behaviour C16: a heartbeat on a channel.
+    /// Behaviour C16 and C30: a frame where its channel allows none.
     #[must_use]
-    pub fn unexpected_heartbeat(envelope: Envelope, payload: &[u8]) -> Self {
-        Self { code: ReplyCode::UnexpectedFrame, ..Self::heartbeat_text(envelope, payload) }
-    }
-
-    fn heartbeat_text(envelope: Envelope, payload: &[u8]) -> Self {
-        let text = format!("type {}, all octets = {}", envelope.kind, erlang_binary(payload, true));
-        Self::new(ReplyCode::FrameError, text, (0, 0))
+    pub fn unexpected_frame(envelope: Envelope, payload: &[u8]) -> Self {
+        let (which, shown) = snippet(payload);
+        let text = format!("type {}, {which} octets = {}", envelope.kind, erlang_binary(shown, true));
+        Self::new(ReplyCode::UnexpectedFrame, text, (0, 0))
     }
 
     /// Behaviour C18: arguments that do not fit the method.
     #[must_use]
     pub fn cannot_decode(arguments: &[u8], class_method: (u16, u16)) -> Self {
         Self::new(ReplyCode::FrameError, format!("cannot decode {}", erlang_binary(arguments, false)), class_method)
+    }
+}
+
+/// What a text shows of a payload.
+fn snippet(payload: &[u8]) -> (&'static str, &[u8]) {
+    match payload.get(..16) {
+        Some(first) if payload.len() > 16 => ("first 16", first),
+        _ => ("all", payload),
     }
 }
 

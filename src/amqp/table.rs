@@ -118,6 +118,19 @@ fn check_value(value_read: Value<'_>, keys_are_utf8: bool, depth: usize) -> Resu
     }
 }
 
+/// The type letter of an entry of a checked table.
+#[must_use]
+pub fn type_letter(mut entries: &[u8], name: &[u8]) -> Option<u8> {
+    loop {
+        let key = short_string(&mut entries).ok()?;
+        let letter = *entries.first()?;
+        value(&mut entries).ok()?;
+        if key == name {
+            return Some(letter);
+        }
+    }
+}
+
 /// The entries of a checked table, in the order in which they were sent.
 pub fn entries(mut input: &[u8]) -> impl Iterator<Item = (&[u8], Value<'_>)> {
     std::iter::from_fn(move || {

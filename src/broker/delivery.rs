@@ -4,7 +4,7 @@
 
 use super::channel::unacked::Delivery;
 use super::queue::arguments::Overflow;
-use super::queue::{ConsumerId, Entry, QueueId};
+use super::queue::{ConsumerId, Entry, Queue, QueueId};
 use super::{Action, Broker, ConnectionId, Effects};
 use crate::amqp::Message;
 use crate::amqp::encoder::Recipient;
@@ -35,7 +35,8 @@ impl Broker {
 
     /// Drops heads until the queue is within its bounds (behaviour Q13: after the message was taken in).
     pub(super) fn drop_overflow(&mut self, id: QueueId) {
-        while let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.overflows()) {
+        let too_long = |queue: &&mut Queue| queue.bounds.overflow == Overflow::DropHead && queue.overflows();
+        while let Some(queue) = self.queues.get_mut(id).filter(too_long) {
             let Some(entry) = queue.ready.pop() else { return };
             self.release(entry.message);
         }
@@ -55,7 +56,8 @@ impl Broker {
         loop {
             let consumer = self.queues[id].consumers.next_in_turn()?;
             if self.can_take(consumer, effects) {
-                self.queues[id].consumers.wait_again(consumer);
+                let priority = self.consumers[consumer].priority;
+                self.queues[id].consumers.wait_again(consumer, priority);
                 return Some(consumer);
             }
             self.consumers[consumer].parked = true;
@@ -103,8 +105,8 @@ impl Broker {
         let Some(consumer) = self.consumers.get_mut(id) else { return };
         if consumer.parked && consumer.has_credit() {
             consumer.parked = false;
-            let queue = consumer.queue;
-            self.queues[queue].consumers.wait_again(id);
+            let (queue, priority) = (consumer.queue, consumer.priority);
+            self.queues[queue].consumers.wait_again(id, priority);
             self.pump(queue, effects);
         }
     }

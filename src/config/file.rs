@@ -79,7 +79,7 @@ impl Config {
             "listeners.tcp.default" => self.amqp = address(value, self.amqp.ip())?,
             "management.tcp.port" => self.http = address(value, self.http.ip())?,
             "data_dir" => self.data_dir = Some(value.into()),
-            "log.console.level" => value.clone_into(&mut self.log_level),
+            "log.console.level" => self.log_level = value.parse().map_err(|_| format!("'{value}' is no log level"))?,
             "compat" => self.compat = profile(value)?,
             "default_user" => value.clone_into(&mut self.default_user),
             "default_pass" => value.clone_into(&mut self.default_pass),

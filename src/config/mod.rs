@@ -30,7 +30,7 @@ pub struct Config {
     pub http: SocketAddr,
     pub data_dir: Option<PathBuf>,
     pub ready_file: Option<PathBuf>,
-    pub log_level: String,
+    pub log_level: tracing::Level,
     /// The name of a [`Profile`].
     pub compat: String,
     pub default_user: String,
@@ -65,7 +65,7 @@ impl Default for Config {
             http: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15672),
             data_dir: None,
             ready_file: None,
-            log_level: "info".to_owned(),
+            log_level: tracing::Level::INFO,
             compat: "permissive".to_owned(),
             default_user: "guest".to_owned(),
             default_pass: "guest".to_owned(),

@@ -109,10 +109,6 @@ impl Handshake {
             (State::Starting, M::StartOk(start_ok)) => self.start_ok(node, &start_ok, out),
             (State::Tuning, M::TuneOk(tune_ok)) => self.tune_ok(node, &tune_ok),
             (State::Opening, M::Open(open)) => self.open(node, open.virtual_host.as_str()),
-            (_, M::Close(_)) => {
-                out.method(0, &AMQPClass::Connection(M::CloseOk(connection::CloseOk {})));
-                return Step::Close;
-            }
             (state, _) => Err(Error::unexpected_method(state.name())),
         };
         result.unwrap_or_else(|error| refuse(&error, class_method, out))

@@ -22,8 +22,8 @@ use crate::node::handshake::{Handshake, Step};
 
 /// What one read brings at most, in bytes. The buffer is the thread's, not the connection's.
 const READ_SIZE: usize = 256 * 1024;
-/// Reads in a row before other tasks of the thread get their turn.
-const READS_IN_A_ROW: usize = 4;
+/// A read that brings this many bytes may be followed at once by the next.
+const LARGE_READ: usize = 16 * 1024;
 /// How long a client may take to answer connection.close (behaviour C32).
 const CLOSE_OK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -33,7 +33,8 @@ thread_local! {
 }
 
 /// Keeps an emptied batch for its allocation.
-pub(super) fn keep_commands(commands: Vec<Command>) {
+pub(super) fn keep_commands(mut commands: Vec<Command>) {
+    commands.clear();
     COMMANDS.with_borrow_mut(|kept| {
         if kept.len() < 8 {
             kept.push(commands);
@@ -70,11 +71,11 @@ struct Connection {
     gated: bool,
 }
 
-/// Whether the socket can be read further.
-#[derive(PartialEq, Eq)]
+/// What a read brought.
 enum Read {
-    More,
-    Drained,
+    /// So many bytes.
+    Some(usize),
+    Nothing,
     Closed,
 }
 
@@ -147,14 +148,17 @@ impl Connection {
                 self.flush();
             }
             if ready.is_readable() && reads {
-                for _ in 0..READS_IN_A_ROW {
-                    match self.read()? {
-                        Read::More => {}
-                        Read::Drained => break,
-                        Read::Closed => return self.peer_closed(),
-                    }
-                }
+                let n = match self.read()? {
+                    Read::Some(n) => n,
+                    Read::Nothing => continue,
+                    Read::Closed => return self.peer_closed(),
+                };
                 self.wait_for_room().await;
+                // A publisher at full speed never waits for its socket: without this, it would keep the thread, and the
+                // acks of consumers would be read late.
+                if n >= LARGE_READ {
+                    tokio::task::yield_now().await;
+                }
             }
         }
     }
@@ -195,13 +199,12 @@ impl Connection {
             let n = match self.shared.stream.try_read(buffer) {
                 Ok(0) => return Ok(Read::Closed),
                 Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Drained),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Nothing),
                 Err(error) => return Err(error),
             };
             self.received = true;
             self.received(&buffer[..n]);
-            let stop = n < buffer.len() || self.gated || self.shared.paused.load(Ordering::Acquire) || matches!(self.phase, Phase::Over);
-            Ok(if stop { Read::Drained } else { Read::More })
+            Ok(Read::Some(n))
         })
     }
 

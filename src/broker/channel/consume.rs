@@ -46,12 +46,13 @@ impl Broker {
         }
         let name = self.expand_queue_name(at, consume.queue.as_str())?;
         let id = self.queue_for(at, &name)?;
-        if let Some(priority) = consume.arguments.inner().get("x-priority") {
-            if integer(priority).is_none() {
-                let why = format!("\"expected integer, got {}\"", type_name(priority));
-                return Err(Error::invalid_argument("x-priority", &error::queue(&self.vhost, &name), &why));
-            }
-        }
+        let priority = match consume.arguments.inner().get("x-priority") {
+            None => 0,
+            Some(value) => integer(value).ok_or_else(|| {
+                let why = format!("\"expected integer, got {}\"", type_name(value));
+                Error::invalid_argument("x-priority", &error::queue(&self.vhost, &name), &why)
+            })?,
+        };
         let queue = &self.queues[id];
         if queue.consumers.exclusive.is_some() || (consume.exclusive && !queue.consumers.is_empty()) {
             return Err(Error::queue_in_exclusive_use(&self.vhost, &name));
@@ -69,12 +70,13 @@ impl Broker {
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,
             prefetch,
+            priority,
             unacked: 0,
             parked: false,
             arguments: consume.arguments,
         });
         let queue = &mut self.queues[id];
-        queue.consumers.add(consumer);
+        queue.consumers.add(consumer, priority);
         if consume.exclusive {
             queue.consumers.exclusive = Some(consumer);
         }

@@ -78,10 +78,7 @@ impl Broker {
         let result = match self.channel(at) {
             _ if channel == 0 => Err(Error::unexpected_method("running")),
             None => self.command_without_channel(at, &command, effects),
-            Some(channel) if channel.closing => {
-                self.command_while_closing(at, &command, effects);
-                return;
-            }
+            Some(channel) if channel.closing => self.command_while_closing(at, &command, effects),
             Some(_) => self.dispatch(at, command, effects),
         };
         if let Err(error) = result {
@@ -129,8 +126,6 @@ impl Broker {
             AMQPClass::Queue(Queue::Delete(delete)) => self.queue_delete(at, &delete, effects),
             AMQPClass::Basic(Basic::Consume(consume)) => self.basic_consume(at, consume, effects),
             AMQPClass::Basic(Basic::Cancel(cancel)) => self.basic_cancel(at, &cancel, effects),
-            // The client confirms a basic.cancel that we sent.
-            AMQPClass::Basic(Basic::CancelOk(_)) => Ok(()),
             AMQPClass::Basic(Basic::Get(get)) => self.basic_get(at, &get, effects),
             AMQPClass::Basic(Basic::Recover(recover)) => self.basic_recover(at, recover.requeue, true, effects),
             AMQPClass::Basic(Basic::RecoverAsync(recover)) => self.basic_recover(at, recover.requeue, false, effects),
@@ -160,16 +155,18 @@ impl Broker {
         }
     }
 
-    fn command_while_closing(&mut self, at: At, command: &Command, effects: &mut Effects) {
-        let Command::Method(_, method) = command else { return };
+    fn command_while_closing(&mut self, at: At, command: &Command, effects: &mut Effects) -> Result<(), Error> {
+        let Command::Method(_, method) = command else { return Ok(()) };
         match method.class {
+            AMQPClass::Channel(channel::AMQPMethod::Open(_)) => return Err(Error::second_channel_open()),
             AMQPClass::Channel(channel::AMQPMethod::CloseOk(_)) => self.forget_channel(at),
+            // Both sides have closed at once: answered, but only close-ok frees the number (gotcha 7).
             AMQPClass::Channel(channel::AMQPMethod::Close(_)) => {
-                self.forget_channel(at);
                 self.reply(at, effects, AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})));
             }
             _ => {}
         }
+        Ok(())
     }
 
     fn forget_channel(&mut self, at: At) {

@@ -26,6 +26,8 @@ pub(super) struct Targets {
     reply: Option<At>,
     /// A reply whose requester is gone: it counts as routed in RabbitMQ 4.2 and later (V20).
     gone_requester: bool,
+    /// By queue name: a queue declared before a transaction commits still gets the message.
+    default_exchange: bool,
 }
 
 impl Targets {
@@ -119,6 +121,15 @@ impl Broker {
         self.enqueue(*last, message, effects) && taken
     }
 
+    /// Looks queues up again by name: a transaction names them at publish and finds them at commit.
+    pub(super) fn find_again(&self, message: &Message, targets: &mut Targets) {
+        if targets.default_exchange {
+            let name = std::str::from_utf8(message.routing_key()).ok();
+            targets.queues.clear();
+            targets.queues.extend(name.and_then(|name| self.queue_names.get(name)));
+        }
+    }
+
     /// Everything that a publish is checked for, and its route, which is left in the channel.
     fn inspect_and_route(&mut self, at: At, message: Message) -> Result<Message, Error> {
         let source = self.publishable_exchange(&message)?;
@@ -128,10 +139,12 @@ impl Broker {
         match source {
             Source::Default if reply_to::is_reply(message.routing_key()) => {
                 targets.reply = self.requester(message.routing_key());
-                targets.gone_requester = targets.reply.is_none() && self.settings.profile.gone_requester_counts_as_routed;
+                let well_formed = reply_to::is_address(message.routing_key());
+                targets.gone_requester = targets.reply.is_none() && well_formed && self.settings.profile.gone_requester_counts_as_routed;
                 cacheable = false;
             }
             Source::Default => {
+                targets.default_exchange = more_keys.is_empty();
                 for key in std::iter::once(message.routing_key()).chain(more_keys.iter().map(Vec::as_slice)) {
                     let name = std::str::from_utf8(key).ok();
                     targets.queues.extend(name.and_then(|name| self.queue_names.get(name)));
@@ -204,8 +217,9 @@ fn carbon_copies(properties: Properties<'_>, name: &str) -> Result<Vec<Vec<u8>>,
     let keys = match properties.header(name) {
         None => return Ok(Vec::new()),
         Some(Value::Array(values)) => values,
-        Some(other) => {
-            let why = format!("{{unacceptable_type_in_header,\"{name}\",{}}}", value_type(other));
+        Some(_) => {
+            let letter = properties.headers().and_then(|headers| table::type_letter(headers, name.as_bytes()));
+            let why = format!("{{unacceptable_type_in_header,\"{name}\",{}}}", type_name(letter.unwrap_or(b'V')));
             return Err(Error::invalid_message(&why));
         }
     };
@@ -216,18 +230,26 @@ fn carbon_copies(properties: Properties<'_>, name: &str) -> Result<Vec<Vec<u8>>,
     Ok(texts.collect())
 }
 
-fn value_type(value: Value<'_>) -> &'static str {
-    match value {
-        Value::Bool(_) => "bool",
-        Value::Int(_) => "long",
-        Value::Float(_) => "double",
-        Value::Decimal(..) => "decimal",
-        Value::String(_) => "longstr",
-        Value::Bytes(_) => "binary",
-        Value::Timestamp(_) => "timestamp",
-        Value::Table(_) => "table",
-        Value::Array(_) => "array",
-        Value::Void => "void",
+/// RabbitMQ's name of a field type on the wire.
+fn type_name(letter: u8) -> &'static str {
+    match letter {
+        b't' => "bool",
+        b'b' => "byte",
+        b'B' => "unsignedbyte",
+        b's' | b'U' => "short",
+        b'u' => "unsignedshort",
+        b'I' => "signedint",
+        b'i' => "unsignedint",
+        b'l' | b'L' => "long",
+        b'f' => "float",
+        b'd' => "double",
+        b'D' => "decimal",
+        b'S' => "longstr",
+        b'x' => "binary",
+        b'T' => "timestamp",
+        b'F' => "table",
+        b'A' => "array",
+        _ => "void",
     }
 }
 

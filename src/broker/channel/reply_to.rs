@@ -34,6 +34,11 @@ fn locate(routing_key: &[u8]) -> Option<At> {
     Some(At { connection: ConnectionId(connection), channel })
 }
 
+/// Whether an address has the form of those that are given out.
+pub(super) fn is_address(routing_key: &[u8]) -> bool {
+    locate(routing_key).is_some()
+}
+
 impl Broker {
     /// basic.consume of the pseudo-queue.
     pub(super) fn consume_replies(&mut self, at: At, consume: &basic::Consume, effects: &mut Effects) -> Result<(), Error> {

@@ -60,17 +60,18 @@ impl Broker {
     pub(super) fn tx_commit(&mut self, at: At, effects: &mut Effects) -> Result<(), Error> {
         let transaction = self.transaction(at)?;
         let mut complete = true;
-        for Published { mandatory, message, targets } in transaction.published {
+        for Published { mandatory, message, mut targets } in transaction.published {
+            self.find_again(&message, &mut targets);
             complete &= self.deliver_to_queues(at, mandatory, message, &targets, effects);
+        }
+        let partial = if complete { Ok(()) } else { Err(Error::precondition("partial tx completion")) };
+        if complete {
+            self.reply(at, effects, AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})));
         }
         for Settlement { deliveries, outcome } in transaction.settlements {
             self.carry_out(at, deliveries, outcome, effects);
         }
-        if !complete {
-            return Err(Error::precondition("partial tx completion"));
-        }
-        self.reply(at, effects, AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})));
-        Ok(())
+        partial
     }
 
     pub(super) fn tx_rollback(&mut self, at: At, effects: &mut Effects) -> Result<(), Error> {

@@ -156,6 +156,11 @@ impl Exchange {
         true
     }
 
+    #[must_use]
+    pub fn is_bound(&self, destination: Destination, key: &str, arguments: &FieldTable) -> bool {
+        self.bindings.get(&(destination, key.into())).is_some_and(|same_ends| same_ends.contains(arguments))
+    }
+
     /// Removes a binding; `false` when there is none with these arguments.
     pub fn unbind(&mut self, destination: Destination, key: &str, arguments: &FieldTable) -> bool {
         let ends = (destination, Box::from(key));

@@ -23,6 +23,8 @@ pub struct Consumer {
     pub exclusive: bool,
     /// How many unacked messages it may hold; 0 is no limit.
     pub prefetch: u16,
+    /// x-priority: those with a higher one are served first while they have credit (behaviour B13).
+    pub priority: i64,
     pub unacked: u32,
     /// It could not take a message when it was asked, and is out of the turn until it can.
     pub parked: bool,
@@ -40,7 +42,8 @@ impl Consumer {
 #[derive(Debug, Default)]
 pub struct Consumers {
     all: Vec<ConsumerId>,
-    turn: VecDeque<ConsumerId>,
+    /// Who waits for a message, by priority, the highest first; most queues have a single entry here.
+    turns: Vec<(i64, VecDeque<ConsumerId>)>,
     /// The one that consumes exclusively; nobody else may then.
     pub exclusive: Option<ConsumerId>,
 }
@@ -62,14 +65,19 @@ impl Consumers {
         &self.all
     }
 
-    pub fn add(&mut self, consumer: ConsumerId) {
+    pub fn add(&mut self, consumer: ConsumerId, priority: i64) {
         self.all.push(consumer);
-        self.turn.push_back(consumer);
+        self.wait_again(consumer, priority);
     }
 
     pub fn remove(&mut self, consumer: ConsumerId) {
         self.all.retain(|c| *c != consumer);
-        self.turn.retain(|c| *c != consumer);
+        for (_, turn) in &mut self.turns {
+            turn.retain(|c| *c != consumer);
+        }
+        if self.all.is_empty() {
+            self.turns = Vec::new();
+        }
         if self.exclusive == Some(consumer) {
             self.exclusive = None;
         }
@@ -77,16 +85,20 @@ impl Consumers {
 
     /// Takes the next in turn out of it. Give it back with [`Consumers::wait_again`], or park it.
     pub fn next_in_turn(&mut self) -> Option<ConsumerId> {
-        self.turn.pop_front()
+        self.turns.iter_mut().find_map(|(_, turn)| turn.pop_front())
     }
 
-    pub fn wait_again(&mut self, consumer: ConsumerId) {
-        self.turn.push_back(consumer);
+    pub fn wait_again(&mut self, consumer: ConsumerId, priority: i64) {
+        let at = self.turns.iter().position(|(p, _)| *p <= priority).unwrap_or(self.turns.len());
+        match self.turns.get_mut(at) {
+            Some((p, turn)) if *p == priority => turn.push_back(consumer),
+            _ => self.turns.insert(at, (priority, VecDeque::from([consumer]))),
+        }
     }
 
     /// Whether anyone might take a message.
     #[must_use]
     pub fn anyone_waiting(&self) -> bool {
-        !self.turn.is_empty()
+        self.turns.iter().any(|(_, turn)| !turn.is_empty())
     }
 }

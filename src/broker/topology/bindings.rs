@@ -40,10 +40,12 @@ impl Broker {
             key => key,
         };
         check_not_default(unbind.exchange.as_str())?;
-        // Whatever is missing, the reply is unbind-ok (behaviour X12); only a lock refuses.
-        if self.queue_names.contains_key(&*queue) {
-            let destination = Destination::Queue(self.queue_for(at, &queue)?);
-            if let Ok(source) = self.exchange_named(unbind.exchange.as_str()) {
+        // Whatever is missing, the reply is unbind-ok (behaviour X12); a lock guards only a binding that is there.
+        let source = self.exchange_named(unbind.exchange.as_str());
+        if let (Some(&destination), Ok(source)) = (self.queue_names.get(&*queue), source) {
+            let destination = Destination::Queue(destination);
+            if self.exchanges[source].is_bound(destination, key, &unbind.arguments) {
+                self.queue_for(at, &queue)?;
                 self.unbind(source, destination, key, &unbind.arguments);
             }
         }

@@ -145,7 +145,7 @@ impl Broker {
 
     pub(in crate::broker) fn queue_delete(&mut self, at: At, delete: &methods::Delete, effects: &mut Effects) -> Result<(), Error> {
         let name = self.expand_queue_name(at, delete.queue.as_str())?;
-        let mut deleted = 0;
+        let mut doomed = None;
         // Deleting what is not there succeeds (gotcha 34).
         if self.queue_names.contains_key(&*name) {
             let id = self.queue_for(at, &name)?;
@@ -156,23 +156,27 @@ impl Broker {
             if delete.if_unused && !queue.consumers.is_empty() {
                 return Err(Error::queue_in_use(&self.vhost, &name));
             }
-            deleted = self.delete_queue(id, effects);
+            doomed = Some((id, queue.ready.len()));
         }
         if !delete.nowait {
-            let ok = methods::DeleteOk { message_count: u32::try_from(deleted).unwrap_or(u32::MAX) };
+            // Before the consumers of the queue hear of it, which may be on this channel.
+            let ok = methods::DeleteOk { message_count: doomed.map_or(0, |(_, ready)| u32::try_from(ready).unwrap_or(u32::MAX)) };
             let ok = AMQPClass::Queue(methods::AMQPMethod::DeleteOk(ok));
             effects.output(at.connection).method(at.channel, &ok);
+        }
+        if let Some((id, _)) = doomed {
+            self.delete_queue(id, effects);
         }
         Ok(())
     }
 
-    /// Ends a queue with its bindings and consumers; returns how many ready messages it had.
-    pub(in crate::broker) fn delete_queue(&mut self, id: QueueId, effects: &mut Effects) -> usize {
+    /// Ends a queue with its bindings and consumers.
+    pub(in crate::broker) fn delete_queue(&mut self, id: QueueId, effects: &mut Effects) {
         if !self.queues.contains_key(id) {
-            return 0;
+            return;
         }
-        let dropped = self.drop_ready(id);
-        let Some(queue) = self.queues.remove(id) else { return dropped };
+        self.drop_ready(id);
+        let Some(queue) = self.queues.remove(id) else { return };
         self.queue_names.remove(&queue.name);
         self.topology += 1;
         if let Some(owner) = queue.owner.and_then(|owner| self.connection(owner)) {
@@ -182,7 +186,6 @@ impl Broker {
             self.cancel_notify(consumer, effects);
         }
         self.unbind_destination(Destination::Queue(id), queue.sources.exchanges());
-        dropped
     }
 
     /// An auto-delete queue goes with its last consumer (behaviour Q6); it has had one when this is called.
