@@ -6,10 +6,10 @@
 //! A publish that has arrived whole is built straight from the received bytes; anything else goes through the machine.
 
 use amq_protocol::protocol::parse_class;
-use bytes::{BufMut, Bytes, BytesMut};
 use nom::Parser;
 use nom::combinator::all_consuming;
 
+use super::assembler::Content;
 use super::content::{LARGE_BODY, Message, Publish};
 use super::frame::{self, Envelope, Fault};
 use super::properties::Properties;
@@ -17,8 +17,6 @@ use super::{AMQPClass, ChannelNumber, ReplyCode, connection, method, table};
 
 /// The largest content that a header may announce, in bytes (behaviour V11).
 const MAX_ANNOUNCED: u64 = 536_870_912;
-/// Large bodies are kept in parts of this many bytes, so that an announcement alone costs no memory.
-const BODY_PART: usize = 256 * 1024;
 
 /// How every content header begins: class basic, weight 0.
 const CLASS_AND_WEIGHT: [u8; 4] = [0, 60, 0, 0];
@@ -60,23 +58,6 @@ pub enum Command {
     Method(ChannelNumber, Box<Method>),
     /// The connection has to be closed with this.
     Fault(Fault),
-}
-
-/// A content whose frames have not all arrived.
-#[derive(Debug, Default)]
-struct Content {
-    mandatory: bool,
-    immediate: bool,
-    exchange: Vec<u8>,
-    routing_key: Vec<u8>,
-    properties: Vec<u8>,
-    /// `None` until the content header has come.
-    body_size: Option<u64>,
-    received: u64,
-    oversize: bool,
-    small: Vec<u8>,
-    parts: Vec<Bytes>,
-    part: BytesMut,
 }
 
 /// A body frame that is taken in as it arrives, because it is larger than what one read brings.
@@ -125,8 +106,7 @@ impl Decoder {
     /// Bytes held for contents and frames that are not complete yet.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.partial.capacity()
-            + self.contents.iter().map(|(_, c)| c.small.len() + c.part.len() + c.parts.iter().map(Bytes::len).sum::<usize>()).sum::<usize>()
+        self.partial.capacity() + self.contents.iter().map(|(_, content)| content.memory()).sum::<usize>()
     }
 
     /// Decodes everything complete in what has been received; the rest is kept for the next call.
@@ -380,15 +360,15 @@ impl Decoder {
 
     fn body(&mut self, channel: ChannelNumber, payload: &[u8], commands: &mut Vec<Command>) -> Result<(), Fault> {
         let content = self.awaited(channel)?;
-        let Some(body_size) = content.body_size else {
+        let Some(left) = content.left() else {
             return Err(unexpected("expected content header for class 60, got non content header frame instead"));
         };
-        if payload.len() as u64 > body_size - content.received {
+        if payload.len() as u64 > left {
             let text = "content body frame exceeds remaining content size";
             return Err(Fault::new(ReplyCode::FrameError, text, method::BASIC_PUBLISH));
         }
         content.take_body(payload);
-        if content.received == body_size {
+        if content.is_complete() {
             self.finish(channel, commands);
         }
         Ok(())
@@ -413,9 +393,10 @@ impl Decoder {
     /// Whether this body frame is awaited and may be taken in piece by piece.
     fn may_stream(&self, envelope: Envelope) -> bool {
         envelope.kind == frame::BODY
-            && self.contents.iter().any(|(channel, content)| {
-                *channel == envelope.channel && content.body_size.is_some_and(|size| envelope.size as u64 <= size - content.received)
-            })
+            && self
+                .contents
+                .iter()
+                .any(|(channel, content)| *channel == envelope.channel && content.left().is_some_and(|left| envelope.size as u64 <= left))
     }
 
     /// Takes what there is of a streamed body frame; its end octet comes last.
@@ -433,50 +414,11 @@ impl Decoder {
             self.fault(Fault::invalid_frame_end(envelope, &[], end), commands, 0);
             return &[];
         }
-        let complete = |(c, content): &(ChannelNumber, Box<Content>)| *c == envelope.channel && content.body_size == Some(content.received);
+        let complete = |(c, content): &(ChannelNumber, Box<Content>)| *c == envelope.channel && content.is_complete();
         if self.contents.iter().any(complete) {
             self.finish(envelope.channel, commands);
         }
         rest
-    }
-}
-
-impl Content {
-    fn take_body(&mut self, mut bytes: &[u8]) {
-        let size = self.body_size.unwrap_or(0);
-        if self.oversize {
-            self.received += bytes.len() as u64;
-            return;
-        }
-        if size <= LARGE_BODY as u64 {
-            self.received += bytes.len() as u64;
-            self.small.extend_from_slice(bytes);
-            return;
-        }
-        while !bytes.is_empty() {
-            if self.part.capacity() == 0 {
-                let left = usize::try_from(size - self.received).unwrap_or(BODY_PART);
-                self.part = BytesMut::with_capacity(left.min(BODY_PART));
-            }
-            let (now, later) = bytes.split_at(bytes.len().min(self.part.capacity() - self.part.len()));
-            self.part.put_slice(now);
-            self.received += now.len() as u64;
-            if self.part.len() == self.part.capacity() || self.received == size {
-                self.parts.push(std::mem::take(&mut self.part).freeze());
-            }
-            bytes = later;
-        }
-    }
-
-    fn into_publish(self: Box<Self>) -> Publish {
-        let (exchange, key, properties) = (&self.exchange, &self.routing_key, &self.properties);
-        let message = if self.parts.is_empty() {
-            Message::new(exchange, key, properties, &self.small)
-        } else {
-            Message::with_large_body(exchange, key, properties, self.parts)
-        };
-        let oversize = self.body_size.filter(|_| self.oversize);
-        Publish { mandatory: self.mandatory, immediate: self.immediate, oversize, message }
     }
 }
 

@@ -3,6 +3,7 @@
 //! `amq-protocol` parses and generates the methods off the hot path. The envelope, `basic.publish`,
 //! settlements, content headers and deliveries are ours, checked against it by property tests.
 
+mod assembler;
 pub mod content;
 pub mod decoder;
 pub mod encoder;

@@ -22,11 +22,12 @@ impl Broker {
             return false;
         }
         let entry = queue.ready.entry(message);
-        if queue.ready.is_empty() && queue.consumers.anyone_waiting() {
-            if let Some(consumer) = self.take_turn(id, effects) {
-                self.deliver(consumer, entry, effects);
-                return true;
-            }
+        if queue.ready.is_empty()
+            && queue.consumers.anyone_waiting()
+            && let Some(consumer) = self.take_turn(id, effects)
+        {
+            self.deliver(consumer, entry, effects);
+            return true;
         }
         self.queues[id].ready.push(entry);
         self.drop_overflow(id);

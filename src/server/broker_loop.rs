@@ -24,6 +24,7 @@ const INBOX_HIGH: usize = 4 * 1024 * 1024;
 /// How often a task goes on with the role before it leaves the rest to another one.
 const ROUNDS: usize = 16;
 
+#[derive(Debug)]
 enum Submission {
     Connected(ConnectionId, Arc<Shared>, Opened),
     Received { connection: ConnectionId, commands: Vec<Command>, bytes: usize },
@@ -33,7 +34,7 @@ enum Submission {
     Shutdown(&'static str),
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Inbox {
     /// Settlements and everything else that frees something. Taken first: were they to wait behind publishes, backlogs
     /// would feed themselves.
@@ -94,6 +95,7 @@ impl Inbox {
 }
 
 /// What only the holder of the role touches.
+#[derive(Debug)]
 struct State {
     broker: Broker,
     effects: Effects,
@@ -101,6 +103,7 @@ struct State {
     taken: VecDeque<Submission>,
 }
 
+#[derive(Debug)]
 pub(super) struct BrokerLoop {
     vhost: String,
     outbox_low: usize,

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,6 +26,9 @@ const READ_SIZE: usize = 256 * 1024;
 const LARGE_READ: usize = 16 * 1024;
 /// How long a client may take to answer connection.close (behaviour C32).
 const CLOSE_OK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may keep its side open once ours is closed.
+const LINGER: Duration = Duration::from_secs(3);
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
@@ -108,6 +111,23 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>
     shell.ended.notify_one();
 }
 
+/// Says that nothing more comes, then waits for the client to close. Closing at once with input unread would reset the
+/// connection, and the client might lose the close method that tells it why.
+async fn linger(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Write);
+    let until_closed = async {
+        while stream.readable().await.is_ok() {
+            let read = READ_BUFFER.with_borrow_mut(|buffer| stream.try_read(buffer));
+            match read {
+                Ok(n) if n > 0 => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, until_closed).await;
+}
+
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         let started = Instant::now();
@@ -120,6 +140,7 @@ impl Connection {
             let pending = shared.pending();
             let closing = matches!(self.phase, Phase::Over) || shared.close_when_flushed.load(Ordering::Acquire);
             if closing && pending == 0 {
+                linger(&shared.stream).await;
                 return Ok(());
             }
             timers.follow(self);
@@ -172,12 +193,11 @@ impl Connection {
 
     /// Publishers read on only when the loop keeps up.
     async fn wait_for_room(&mut self) {
-        if std::mem::take(&mut self.gated) {
-            if let Phase::Running(_, broker_loop) = &self.phase {
-                if !broker_loop.has_room() {
-                    broker_loop.room().await;
-                }
-            }
+        if std::mem::take(&mut self.gated)
+            && let Phase::Running(_, broker_loop) = &self.phase
+            && !broker_loop.has_room()
+        {
+            broker_loop.room().await;
         }
     }
 

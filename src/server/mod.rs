@@ -37,6 +37,7 @@ impl std::fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// What all connections of a running node share.
+#[derive(Debug)]
 struct Shell {
     config: Config,
     node: Node,
@@ -80,6 +81,7 @@ impl Shell {
 }
 
 /// A running broker.
+#[derive(Debug)]
 pub struct Server {
     shell: Arc<Shell>,
     amqp: SocketAddr,

@@ -141,10 +141,10 @@ impl Shared {
     }
 
     fn write(&self, outbox: &Outbox) -> io::Result<usize> {
-        if let [only] = outbox.chunks.as_slices().0 {
-            if outbox.chunks.len() == 1 {
-                return self.stream.try_write(&only.bytes()[outbox.written..]);
-            }
+        if let [only] = outbox.chunks.as_slices().0
+            && outbox.chunks.len() == 1
+        {
+            return self.stream.try_write(&only.bytes()[outbox.written..]);
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut used = 0;

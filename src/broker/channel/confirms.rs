@@ -50,7 +50,7 @@ impl Broker {
             Mode::Tx(_) => return Err(Error::cannot_switch_mode("tx", "confirm")),
         }
         if !nowait {
-            self.reply(at, effects, AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(confirm::SelectOk {})));
+            self.reply(at, effects, &AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(confirm::SelectOk {})));
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ impl Broker {
             channel.prefetch = prefetch_count;
         }
         let consumers: Vec<ConsumerId> = channel.consumers.values().copied().collect();
-        self.reply(at, effects, AMQPClass::Basic(basic::AMQPMethod::QosOk(basic::QosOk {})));
+        self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::QosOk(basic::QosOk {})));
         for consumer in consumers {
             self.unpark(consumer, effects);
         }
@@ -84,7 +84,7 @@ impl Broker {
         if !consume.nowait {
             // Before the first delivery (gotcha 40).
             let ok = basic::ConsumeOk { consumer_tag: String::from(tag).into() };
-            self.reply(at, effects, AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(ok)));
+            self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(ok)));
         }
         self.pump(id, effects);
         Ok(())
@@ -97,15 +97,15 @@ impl Broker {
             channel.reply_consumer = None;
         }
         // What it has not settled stays with the channel (gotcha 41).
-        if let Some(consumer) = channel.consumers.remove(tag) {
-            if let Some(queue) = self.remove_consumer(consumer) {
-                // Before cancel-ok (gotcha 27).
-                self.auto_delete_queue(queue, effects);
-            }
+        if let Some(consumer) = channel.consumers.remove(tag)
+            && let Some(queue) = self.remove_consumer(consumer)
+        {
+            // Before cancel-ok (gotcha 27).
+            self.auto_delete_queue(queue, effects);
         }
         if !cancel.nowait {
             let ok = basic::CancelOk { consumer_tag: cancel.consumer_tag.clone() };
-            self.reply(at, effects, AMQPClass::Basic(basic::AMQPMethod::CancelOk(ok)));
+            self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::CancelOk(ok)));
         }
         Ok(())
     }
@@ -124,11 +124,12 @@ impl Broker {
         let at = At { connection, channel };
         let Some(connection) = self.connection(connection) else { return };
         let told = connection.opened.capabilities.consumer_cancel_notify && connection.is_running();
-        if let Some(channel) = connection.channels.get_mut(&channel) {
-            if channel.consumers.remove(&tag).is_some() && told {
-                let cancel = basic::Cancel { consumer_tag: String::from(tag).into(), nowait: true };
-                self.reply(at, effects, AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)));
-            }
+        if let Some(channel) = connection.channels.get_mut(&channel)
+            && channel.consumers.remove(&tag).is_some()
+            && told
+        {
+            let cancel = basic::Cancel { consumer_tag: String::from(tag).into(), nowait: true };
+            self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)));
         }
     }
 }

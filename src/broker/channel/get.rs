@@ -11,7 +11,7 @@ impl Broker {
         let id = self.queue_for(at, &name)?;
         let queue = &mut self.queues[id];
         let Some(entry) = queue.ready.pop() else {
-            self.reply(at, effects, AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
+            self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
             return Ok(());
         };
         let message_count = u32::try_from(queue.ready.len()).unwrap_or(u32::MAX);

@@ -148,7 +148,7 @@ impl Broker {
         match command {
             Command::Method(_, method) if matches!(method.class, AMQPClass::Channel(channel::AMQPMethod::Open(_))) => {
                 connection.channels.insert(at.channel, Box::default());
-                self.reply(at, effects, AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})));
+                self.reply(at, effects, &AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})));
                 Ok(())
             }
             _ => Err(Error::expected_channel_open()),
@@ -162,7 +162,7 @@ impl Broker {
             AMQPClass::Channel(channel::AMQPMethod::CloseOk(_)) => self.forget_channel(at),
             // Both sides have closed at once: answered, but only close-ok frees the number (gotcha 7).
             AMQPClass::Channel(channel::AMQPMethod::Close(_)) => {
-                self.reply(at, effects, AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})));
+                self.reply(at, effects, &AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})));
             }
             _ => {}
         }
@@ -175,8 +175,8 @@ impl Broker {
         }
     }
 
-    fn reply(&self, at: At, effects: &mut Effects, class: AMQPClass) {
-        effects.output(at.connection).method(at.channel, &class);
+    fn reply(&self, at: At, effects: &mut Effects, class: &AMQPClass) {
+        effects.output(at.connection).method(at.channel, class);
     }
 
     /// Closes the channel or, for a hard error, the connection (behaviour E2).
@@ -191,14 +191,14 @@ impl Broker {
         *channel = Channel { closing: true, ..Channel::default() };
         let (class_id, method_id) = error.class_method.unwrap_or(class_method);
         let close = channel::Close { reply_code: error.code.code(), reply_text: error.reply_text().into(), class_id, method_id };
-        self.reply(at, effects, AMQPClass::Channel(channel::AMQPMethod::Close(close)));
+        self.reply(at, effects, &AMQPClass::Channel(channel::AMQPMethod::Close(close)));
     }
 
     fn channel_close(&mut self, at: At, effects: &mut Effects) -> Result<(), Error> {
         self.send_confirms(effects);
         self.end_channel(at, effects);
         self.forget_channel(at);
-        self.reply(at, effects, AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})));
+        self.reply(at, effects, &AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})));
         Ok(())
     }
 
@@ -206,7 +206,7 @@ impl Broker {
         if !active {
             return Err(Error::not_implemented("active=false"));
         }
-        self.reply(at, effects, AMQPClass::Channel(channel::AMQPMethod::FlowOk(channel::FlowOk { active })));
+        self.reply(at, effects, &AMQPClass::Channel(channel::AMQPMethod::FlowOk(channel::FlowOk { active })));
         Ok(())
     }
 

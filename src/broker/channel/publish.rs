@@ -190,18 +190,18 @@ impl Broker {
         if let Some(expiration) = properties.expiration() {
             check_expiration(expiration)?;
         }
-        if self.settings.profile.delivery_mode_checked {
-            if let Some(mode) = properties.delivery_mode().filter(|mode| !matches!(mode, 1 | 2)) {
-                return Err(Error::invalid_message(&format!("{{delivery_mode_unknown,{mode}}}")));
-            }
+        if self.settings.profile.delivery_mode_checked
+            && let Some(mode) = properties.delivery_mode().filter(|mode| !matches!(mode, 1 | 2))
+        {
+            return Err(Error::invalid_message(&format!("{{delivery_mode_unknown,{mode}}}")));
         }
         let mut more_keys = carbon_copies(properties, "CC")?;
         let blind = carbon_copies(properties, "BCC")?;
         let user = self.connection(at.connection).map(|c| c.opened.user.clone());
-        if let (Some(claimed), Some(user)) = (properties.user_id(), user) {
-            if claimed != user.as_bytes() {
-                return Err(Error::wrong_user_id(claimed, &user));
-            }
+        if let (Some(claimed), Some(user)) = (properties.user_id(), user)
+            && claimed != user.as_bytes()
+        {
+            return Err(Error::wrong_user_id(claimed, &user));
         }
         if properties.header("BCC").is_some() {
             more_keys.extend(blind);

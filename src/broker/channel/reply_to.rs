@@ -58,7 +58,7 @@ impl Broker {
         self.open_channel(at).reply_consumer = Some(ReplyConsumer { tag: tag.as_str().into(), address });
         if !consume.nowait {
             let ok = basic::ConsumeOk { consumer_tag: tag.into() };
-            self.reply(at, effects, AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(ok)));
+            self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(ok)));
         }
         Ok(())
     }

@@ -122,7 +122,7 @@ impl Broker {
         let unacked = self.open_channel(at).unacked.take_all();
         if reply {
             // Before the redeliveries (gotcha 47).
-            self.reply(at, effects, AMQPClass::Basic(basic::AMQPMethod::RecoverOk(basic::RecoverOk {})));
+            self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::RecoverOk(basic::RecoverOk {})));
         }
         self.requeue(at, unacked, effects);
         Ok(())

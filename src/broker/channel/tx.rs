@@ -46,7 +46,7 @@ impl Broker {
             Mode::Tx(_) => {}
             Mode::Confirm(_) => return Err(Error::cannot_switch_mode("confirm", "tx")),
         }
-        self.reply(at, effects, AMQPClass::Tx(tx::AMQPMethod::SelectOk(tx::SelectOk {})));
+        self.reply(at, effects, &AMQPClass::Tx(tx::AMQPMethod::SelectOk(tx::SelectOk {})));
         Ok(())
     }
 
@@ -66,7 +66,7 @@ impl Broker {
         }
         let partial = if complete { Ok(()) } else { Err(Error::precondition("partial tx completion")) };
         if complete {
-            self.reply(at, effects, AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})));
+            self.reply(at, effects, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})));
         }
         for Settlement { deliveries, outcome } in transaction.settlements {
             self.carry_out(at, deliveries, outcome, effects);
@@ -79,7 +79,7 @@ impl Broker {
         // Unacked again, not redelivered.
         let deliveries = self.abandon(transaction);
         self.open_channel(at).unacked.restore(deliveries);
-        self.reply(at, effects, AMQPClass::Tx(tx::AMQPMethod::RollbackOk(tx::RollbackOk {})));
+        self.reply(at, effects, &AMQPClass::Tx(tx::AMQPMethod::RollbackOk(tx::RollbackOk {})));
         Ok(())
     }
 

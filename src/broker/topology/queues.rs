@@ -21,20 +21,22 @@ impl Broker {
         }
         let id = if declare.passive { self.queue_for(at, &named)? } else { self.declare(at, &named, declare)? };
         let queue = &self.queues[id];
-        let name = Arc::clone(&queue.name);
-        let (ready, consumers) = (queue.ready.len(), queue.consumers.len());
-        self.queue_declared(at, name, ready, consumers, nowait, effects);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let ok = methods::DeclareOk {
+            queue: queue.name.to_string().into(),
+            message_count: count(queue.ready.len()),
+            consumer_count: count(queue.consumers.len()),
+        };
+        self.declare_ok(at, ok, nowait, effects);
         Ok(())
     }
 
-    fn queue_declared(&mut self, at: At, name: Arc<str>, ready: usize, consumers: usize, nowait: bool, effects: &mut Effects) {
+    fn declare_ok(&mut self, at: At, ok: methods::DeclareOk, nowait: bool, effects: &mut Effects) {
+        self.set_last_queue(at, ok.queue.as_str().into());
         if !nowait {
-            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            let ok = methods::DeclareOk { queue: name.to_string().into(), message_count: count(ready), consumer_count: count(consumers) };
             let ok = AMQPClass::Queue(methods::AMQPMethod::DeclareOk(ok));
             effects.output(at.connection).method(at.channel, &ok);
         }
-        self.set_last_queue(at, name);
     }
 
     /// Declaring the pseudo-queue or a requester's address asks whether it is there; nothing is created (behaviour B22).
@@ -43,7 +45,8 @@ impl Broker {
         if !there {
             return Err(Error::no_queue(&self.vhost, name));
         }
-        self.queue_declared(at, name.into(), 0, 1, nowait, effects);
+        let ok = methods::DeclareOk { queue: name.into(), message_count: 0, consumer_count: 1 };
+        self.declare_ok(at, ok, nowait, effects);
         Ok(())
     }
 
@@ -80,11 +83,11 @@ impl Broker {
         owner: Option<ConnectionId>,
         declare: methods::Declare,
     ) -> Result<QueueId, Error> {
-        if let Some(value) = declare.arguments.inner().get(DEAD_LETTER_EXCHANGE) {
-            if !matches!(value, crate::amqp::AMQPValue::LongString(_)) {
-                let resource = error::queue(&self.vhost, &name);
-                return Err(Error::invalid_argument_type(DEAD_LETTER_EXCHANGE, &resource, value));
-            }
+        if let Some(value) = declare.arguments.inner().get(DEAD_LETTER_EXCHANGE)
+            && !matches!(value, crate::amqp::AMQPValue::LongString(_))
+        {
+            let resource = error::queue(&self.vhost, &name);
+            return Err(Error::invalid_argument_type(DEAD_LETTER_EXCHANGE, &resource, value));
         }
         arguments::check(&self.vhost, &name, &declare.arguments)?;
         let bounds = Bounds::new(&declare.arguments, &self.settings);
@@ -92,10 +95,10 @@ impl Broker {
         let id = self.queues.insert(Queue::new(Arc::clone(&name), flags, owner, declare.arguments, bounds));
         self.queue_names.insert(name, id);
         self.topology += 1;
-        if flags.exclusive {
-            if let Some(connection) = self.connection(at.connection) {
-                connection.exclusive_queues.push(id);
-            }
+        if flags.exclusive
+            && let Some(connection) = self.connection(at.connection)
+        {
+            connection.exclusive_queues.push(id);
         }
         Ok(id)
     }

@@ -1,0 +1,219 @@
+//! What the loop of a virtual host costs per publish, delivery and ack, without sockets: the budget is 300 ns for a
+//! publish with its delivery and 100 ns for an ack. Times are per batch of `BATCH` messages.
+
+use std::sync::Arc;
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use leveret::amqp::{AMQPClass, Command, FieldTable, Message, Method, Publish, basic, channel, exchange, queue};
+use leveret::broker::{Action, Broker, Capabilities, ConnectionId, Effects, Input, Opened, Settings, Timestamp};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const BATCH: usize = 1000;
+const PUBLISHER: ConnectionId = ConnectionId(0);
+const CONSUMER: ConnectionId = ConnectionId(1);
+
+fn main() {
+    divan::main();
+}
+
+/// A broker whose sockets take everything at once.
+struct World {
+    broker: Broker,
+    effects: Effects,
+    sent: usize,
+    acked: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world =
+            Self { broker: Broker::new("/", Arc::new(Settings::default()), 1), effects: Effects::default(), sent: 0, acked: 0 };
+        for id in [PUBLISHER, CONSUMER] {
+            let opened = Opened { user: "guest".into(), capabilities: Capabilities::default(), frame_max: 131_072, channel_max: 0 };
+            world.handle(Input::Connected(id, opened));
+            world.method(id, AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
+        }
+        world
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.broker.handle(Timestamp(0), input, &mut self.effects);
+        let mut drained = Vec::new();
+        let sent = &mut self.sent;
+        self.effects.drain_outputs(|_, output| {
+            *sent += output.len();
+            drained.push(std::mem::take(&mut output.bytes));
+        });
+        for mut buffer in drained {
+            buffer.clear();
+            self.effects.give_buffer(buffer);
+        }
+        let actions = std::mem::take(&mut self.effects.actions);
+        for action in actions {
+            if let Action::ReportFlushed(id) = action {
+                self.handle(Input::Flushed(id, 0));
+            }
+        }
+    }
+
+    fn method(&mut self, id: ConnectionId, class: AMQPClass) {
+        let method = Method { class_method: (0, 0), class };
+        self.handle(Input::Received(id, &mut vec![Command::Method(1, Box::new(method))]));
+    }
+
+    fn queue(&mut self, name: &str) {
+        let declare = queue::Declare {
+            queue: name.into(),
+            passive: false,
+            durable: false,
+            exclusive: false,
+            auto_delete: false,
+            nowait: false,
+            arguments: FieldTable::default(),
+        };
+        self.method(PUBLISHER, AMQPClass::Queue(queue::AMQPMethod::Declare(declare)));
+    }
+
+    fn exchange(&mut self, name: &str, kind: &str) {
+        let declare = exchange::Declare {
+            exchange: name.into(),
+            kind: kind.into(),
+            passive: false,
+            durable: false,
+            auto_delete: false,
+            internal: false,
+            nowait: false,
+            arguments: FieldTable::default(),
+        };
+        self.method(PUBLISHER, AMQPClass::Exchange(exchange::AMQPMethod::Declare(declare)));
+    }
+
+    fn bind(&mut self, queue: &str, exchange: &str, key: &str) {
+        let bind = queue::Bind {
+            queue: queue.into(),
+            exchange: exchange.into(),
+            routing_key: key.into(),
+            nowait: false,
+            arguments: FieldTable::default(),
+        };
+        self.method(PUBLISHER, AMQPClass::Queue(queue::AMQPMethod::Bind(bind)));
+    }
+
+    fn consume(&mut self, queue: &str, no_ack: bool) {
+        let consume = basic::Consume {
+            queue: queue.into(),
+            consumer_tag: queue.into(),
+            no_local: false,
+            no_ack,
+            exclusive: false,
+            nowait: false,
+            arguments: FieldTable::default(),
+        };
+        self.method(CONSUMER, AMQPClass::Basic(basic::AMQPMethod::Consume(consume)));
+    }
+
+    fn publish(&mut self, mut batch: Vec<Command>) {
+        self.handle(Input::Received(PUBLISHER, &mut batch));
+    }
+
+    fn ack(&mut self, count: usize, multiple: bool) {
+        let count = count as u64;
+        let mut acks = if multiple {
+            vec![Command::Ack { channel: 1, delivery_tag: self.acked + count, multiple }]
+        } else {
+            (1..=count).map(|n| Command::Ack { channel: 1, delivery_tag: self.acked + n, multiple }).collect()
+        };
+        self.acked += count;
+        self.handle(Input::Received(CONSUMER, &mut acks));
+    }
+}
+
+/// delivery_mode 1 and nothing else.
+const PROPERTIES: &[u8] = &[0x10, 0, 1];
+
+fn batch(exchange: &str, keys: &[String], body: &[u8]) -> Vec<Command> {
+    (0..BATCH)
+        .map(|i| {
+            let message = Message::new(exchange.as_bytes(), keys[i % keys.len()].as_bytes(), PROPERTIES, body);
+            Command::Publish(1, Publish { mandatory: false, immediate: false, oversize: None, message })
+        })
+        .collect()
+}
+
+/// One publish and one delivery without ack, 16 bytes and 1 KiB.
+#[divan::bench(args = [16, 1024])]
+fn publish_and_deliver(bencher: Bencher<'_, '_>, size: usize) {
+    let mut world = World::new();
+    world.queue("q");
+    world.consume("q", true);
+    let (keys, body) = (["q".to_owned()], vec![7; size]);
+    bencher.counter(ItemsCount::new(BATCH)).with_inputs(|| batch("", &keys, &body)).bench_local_values(|b| world.publish(b));
+    black_box(world.sent);
+}
+
+/// The same, and an ack for every message.
+#[divan::bench]
+fn publish_deliver_and_ack_each(bencher: Bencher<'_, '_>) {
+    let mut world = World::new();
+    world.queue("q");
+    world.consume("q", false);
+    let keys = ["q".to_owned()];
+    bencher.counter(ItemsCount::new(BATCH)).with_inputs(|| batch("", &keys, &[7; 16])).bench_local_values(|b| {
+        world.publish(b);
+        world.ack(BATCH, false);
+    });
+}
+
+/// The same, and one ack for all.
+#[divan::bench]
+fn publish_deliver_and_ack_multiple(bencher: Bencher<'_, '_>) {
+    let mut world = World::new();
+    world.queue("q");
+    world.consume("q", false);
+    let keys = ["q".to_owned()];
+    bencher.counter(ItemsCount::new(BATCH)).with_inputs(|| batch("", &keys, &[7; 16])).bench_local_values(|b| {
+        world.publish(b);
+        world.ack(BATCH, true);
+    });
+}
+
+/// A fanout exchange to ten queues with a consumer each: ten deliveries an item.
+#[divan::bench]
+fn fanout_to_ten(bencher: Bencher<'_, '_>) {
+    let mut world = World::new();
+    world.exchange("x", "fanout");
+    for i in 0..10 {
+        let name = format!("q{i}");
+        world.queue(&name);
+        world.bind(&name, "x", "");
+        world.consume(&name, true);
+    }
+    let keys = ["k".to_owned()];
+    bencher.counter(ItemsCount::new(BATCH)).with_inputs(|| batch("x", &keys, &[7; 16])).bench_local_values(|b| world.publish(b));
+}
+
+/// A topic exchange with this many bindings, wildcards in all of them, and keys that change with every message.
+#[divan::bench(args = [100, 10_000, 100_000])]
+fn topic(bencher: Bencher<'_, '_>, bindings: usize) {
+    let mut world = World::new();
+    world.exchange("x", "topic");
+    for i in 0..10 {
+        world.queue(&format!("q{i}"));
+        world.consume(&format!("q{i}"), true);
+    }
+    let mut keys = Vec::new();
+    for i in 0..bindings {
+        let pattern = match i % 4 {
+            0 => format!("k{i:06}.*.end"),
+            1 => format!("k{i:06}.#"),
+            2 => format!("*.m{i:06}.#"),
+            _ => format!("#.k{i:06}.*.end"),
+        };
+        world.bind(&format!("q{}", i % 10), "x", &pattern);
+        keys.push(if i % 4 == 2 { format!("k.m{i:06}.end") } else { format!("k{i:06}.mid.end") });
+    }
+    bencher.counter(ItemsCount::new(BATCH)).with_inputs(|| batch("x", &keys, &[7; 16])).bench_local_values(|b| world.publish(b));
+}

@@ -1,0 +1,208 @@
+//! leveret without its shell: negotiation, decoder and core put together, bytes in and bytes out, at once.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use leveret::amqp::{Decoder, Output};
+use leveret::broker::{Action, Broker, ConnectionId, Effects, Input, Profile, Settings, Timestamp};
+use leveret::config::Config;
+use leveret::node::Node;
+use leveret::node::handshake::{Handshake, Step};
+
+use crate::scenario::{self, Arrival, Transport};
+
+/// A broker that a scenario runner can connect to.
+pub(crate) struct InProcess {
+    profile: Profile,
+    world: Rc<RefCell<World>>,
+}
+
+impl InProcess {
+    pub(crate) fn new(profile: Profile) -> Self {
+        let world = Rc::new(RefCell::new(World::new(profile.clone())));
+        Self { profile, world }
+    }
+}
+
+impl scenario::Broker for InProcess {
+    fn connect(&self) -> Box<dyn Transport> {
+        let mut world = self.world.borrow_mut();
+        let id = ConnectionId(u32::try_from(world.lines.len()).expect("a few connections"));
+        let tune = world.node.tune;
+        let limit = world.node.settings.max_message_size;
+        world.lines.push(Line {
+            decoder: Decoder::new(tune.initial_frame_max as usize, tune.frame_max as usize, limit),
+            phase: Phase::Header(Vec::new()),
+            said: Vec::new(),
+            closed: false,
+        });
+        Box::new(Client { world: Rc::clone(&self.world), id })
+    }
+
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+
+    fn reset(&self) {
+        *self.world.borrow_mut() = World::new(self.profile.clone());
+    }
+}
+
+struct World {
+    node: Node,
+    broker: Broker,
+    effects: Effects,
+    lines: Vec<Line>,
+}
+
+/// A connection from the broker's side.
+struct Line {
+    decoder: Decoder,
+    phase: Phase,
+    said: Vec<u8>,
+    closed: bool,
+}
+
+enum Phase {
+    Header(Vec<u8>),
+    Negotiating(Box<Handshake>),
+    Running,
+}
+
+impl World {
+    fn new(profile: Profile) -> Self {
+        let mut node = Config::default().node();
+        node.settings = Arc::new(Settings { max_message_size: profile.max_message_size, profile, ..Settings::default() });
+        let broker = Broker::new("/", Arc::clone(&node.settings), 1);
+        Self { node, broker, effects: Effects::default(), lines: Vec::new() }
+    }
+
+    fn write(&mut self, id: ConnectionId, mut bytes: &[u8]) {
+        let line = &mut self.lines[id.index()];
+        if line.closed {
+            return;
+        }
+        let mut out = Output::default();
+        if let Phase::Header(header) = &mut line.phase {
+            let (now, rest) = bytes.split_at(bytes.len().min(8 - header.len()));
+            header.extend_from_slice(now);
+            bytes = rest;
+            let Ok(eight) = <[u8; 8]>::try_from(header.as_slice()) else { return };
+            match Handshake::begin(&self.node, eight, true, &mut out) {
+                Ok(handshake) => line.phase = Phase::Negotiating(Box::new(handshake)),
+                Err(answer) => {
+                    out.bytes.extend_from_slice(&answer);
+                    line.closed = true;
+                }
+            }
+        }
+        let mut commands = Vec::new();
+        line.decoder.feed(bytes, &mut commands);
+        let mut left = commands.into_iter();
+        let mut opened_now = None;
+        while let (Phase::Negotiating(handshake), false) = (&mut line.phase, line.closed) {
+            let Some(command) = left.next() else { break };
+            match handshake.command(&self.node, command, &mut out) {
+                Step::Continue => {}
+                Step::Close => line.closed = true,
+                Step::Open { opened, .. } => {
+                    line.phase = Phase::Running;
+                    opened_now = Some(opened);
+                }
+            }
+        }
+        line.said.extend_from_slice(&flatten(&mut out));
+        let running = matches!(line.phase, Phase::Running) && !line.closed;
+        if let Some(opened) = opened_now {
+            self.handle(Input::Connected(id, opened));
+        }
+        if running {
+            let mut commands: Vec<_> = left.collect();
+            self.handle(Input::Received(id, &mut commands));
+        }
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        let mut input = Some(input);
+        // Sockets here take everything, so what waits for one to drain goes on at once.
+        loop {
+            let mut flushed = Vec::new();
+            if let Some(input) = input.take() {
+                self.broker.handle(Timestamp(0), input, &mut self.effects);
+            }
+            let lines = &mut self.lines;
+            self.effects.drain_outputs(|id, output| lines[id.index()].said.extend_from_slice(&flatten(output)));
+            for action in self.effects.actions.drain(..) {
+                match action {
+                    Action::CloseSocket(id) => lines[id.index()].closed = true,
+                    Action::ReportFlushed(id) => flushed.push(id),
+                    Action::AwaitCloseOk(_) | Action::PauseReading(_) | Action::ResumeReading(_) => {}
+                }
+            }
+            if flushed.is_empty() {
+                return;
+            }
+            for id in flushed {
+                self.broker.handle(Timestamp(0), Input::Flushed(id, 0), &mut self.effects);
+            }
+        }
+    }
+}
+
+/// The bytes of an output, in order.
+fn flatten(output: &mut Output) -> Vec<u8> {
+    let mut all = Vec::with_capacity(output.len());
+    let mut at = 0;
+    for (position, part) in &output.parts {
+        all.extend_from_slice(&output.bytes[at..*position]);
+        all.extend_from_slice(part);
+        at = *position;
+    }
+    all.extend_from_slice(&output.bytes[at..]);
+    all
+}
+
+struct Client {
+    world: Rc<RefCell<World>>,
+    id: ConnectionId,
+}
+
+impl Client {
+    fn is_gone(&self) -> bool {
+        self.id.index() >= self.world.borrow().lines.len()
+    }
+}
+
+impl Transport for Client {
+    fn write(&mut self, bytes: &[u8]) {
+        if !self.is_gone() {
+            self.world.borrow_mut().write(self.id, bytes);
+        }
+    }
+
+    fn read(&mut self, into: &mut Vec<u8>, _deadline: Instant) -> Arrival {
+        if self.is_gone() {
+            return Arrival::Closed;
+        }
+        let mut world = self.world.borrow_mut();
+        let line = &mut world.lines[self.id.index()];
+        if line.said.is_empty() {
+            return if line.closed { Arrival::Closed } else { Arrival::Nothing };
+        }
+        into.append(&mut line.said);
+        Arrival::Bytes
+    }
+
+    fn abandon(&mut self) {
+        if self.is_gone() {
+            return;
+        }
+        let mut world = self.world.borrow_mut();
+        world.lines[self.id.index()].closed = true;
+        if matches!(world.lines[self.id.index()].phase, Phase::Running) {
+            world.handle(Input::Disconnected(self.id));
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The core without sockets: scenarios, properties, simulation.
+
+mod in_process;
+mod scenario;
+
+use std::path::Path;
+
+use leveret::broker::Profile;
+
+fn play(profile: &str, directory: &str) {
+    let profile = Profile::named(profile).expect("a profile");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker").join(directory);
+    let report = scenario::run_all(&in_process::InProcess::new(profile), &directory, &scenario::Options::from_env());
+    assert!(report.is_success(), "{report}");
+    println!("{report}");
+}
+
+/// Every transcript against the broker in this process, in its default profile.
+#[test]
+fn scenarios() {
+    play("permissive", "scenarios");
+}
+
+/// The transcripts of what `--compat 3.13` does otherwise.
+#[test]
+fn scenarios_of_profile_3_13() {
+    play("3.13", "scenarios/profile-3.13");
+}
+
+/// The transcripts of what `--compat 4.3` does otherwise.
+#[test]
+fn scenarios_of_profile_4_3() {
+    play("4.3", "scenarios/profile-4.3");
+}
+
+/// The same transcripts against a broker over TCP, RabbitMQ for one: `LEVERET_SCENARIOS_URL=amqp://…`.
+/// Without an address there is nothing to compare with, and the in-process run above has done the judging.
+#[test]
+fn scenarios_over_tcp() {
+    let Ok(url) = std::env::var("LEVERET_SCENARIOS_URL") else { return };
+    let broker = scenario::Tcp::new(&url).expect("an address");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker/scenarios");
+    let report = scenario::run_all(&broker, &directory, &scenario::Options::from_env());
+    assert!(report.is_success(), "{report}");
+    println!("{report}");
+}

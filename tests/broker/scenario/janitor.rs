@@ -1,0 +1,116 @@
+//! The runner's own connection: visits queues to make sure they have done their work, and removes what scenarios leave behind.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::channel::Life;
+use super::handshake::{Choices, connect};
+use super::link::{Link, Stage};
+use super::text::quote;
+use super::transport::Broker;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Where the runner's channels start on a scenario's own connection: no scenario counts that far.
+const FIRST_CHANNEL: u16 = 2000;
+
+#[derive(Default)]
+pub struct Janitor {
+    link: Option<Link>,
+}
+
+impl Janitor {
+    /// A round trip through every queue the connections declared: what the queue was told before has been done after it.
+    pub fn visit_queues(&mut self, broker: &dyn Broker, links: &mut BTreeMap<String, Link>) {
+        for owner in links.values_mut() {
+            let mut queues = std::mem::take(&mut owner.queues);
+            queues.dedup();
+            for (queue, exclusive) in &queues {
+                if queue.is_empty() || queue.starts_with(b"amq.rabbitmq.") {
+                    continue;
+                }
+                let text = format!("queue.declare passive=true queue={}", quote(queue));
+                // Only its owner may ask an exclusive queue.
+                if *exclusive && owner.stage == Stage::Open {
+                    ask(owner, &text);
+                } else {
+                    ask(self.link(broker), &text);
+                }
+            }
+            owner.queues = queues;
+        }
+    }
+
+    /// Ends the connections of a scenario and deletes its queues and exchanges.
+    pub fn clean(&mut self, broker: &dyn Broker, links: BTreeMap<String, Link>) {
+        let mut queues = Vec::new();
+        let mut exchanges = Vec::new();
+        for mut link in links.into_values() {
+            queues.append(&mut link.queues);
+            exchanges.append(&mut link.exchanges);
+            farewell(link);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        for (queue, _) in queues.iter().filter(|(queue, _)| !queue.is_empty()) {
+            let text = format!("queue.delete queue={}", quote(queue));
+            // The exclusive queue of an abandoned connection is locked until the broker notices.
+            while ask(self.link(broker), &text) == Some("channel.close") && Instant::now() < deadline {}
+        }
+        let reserved = |exchange: &&Vec<u8>| exchange.is_empty() || exchange.starts_with(b"amq.");
+        for exchange in exchanges.iter().filter(|exchange| !reserved(exchange)) {
+            ask(self.link(broker), &format!("exchange.delete exchange={}", quote(exchange)));
+        }
+    }
+
+    fn link(&mut self, broker: &dyn Broker) -> &mut Link {
+        self.link.take_if(|link| link.stage != Stage::Open);
+        self.link.get_or_insert_with(|| {
+            let choices = Choices::parse("").unwrap_or_else(|error| panic!("{error}"));
+            connect(broker, &choices)
+        })
+    }
+
+    pub fn retire(self) {
+        if let Some(link) = self.link {
+            farewell(link);
+        }
+    }
+}
+
+/// Closes in good order, so that everything the connection owned is gone afterwards.
+fn farewell(mut link: Link) {
+    if link.stage == Stage::Open {
+        link.send_text(0, "connection.close reply_code=200 reply_text=bye");
+        let deadline = Instant::now() + PATIENCE;
+        while link.stage == Stage::Closing && link.pump(deadline) {}
+    }
+    link.abandon();
+}
+
+/// Sends a synchronous method on a channel of the runner's own and gives the name of the answer.
+fn ask(link: &mut Link, text: &str) -> Option<&'static str> {
+    let number = asking_channel(link);
+    link.send_text(number, text);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        while let Some((method, _)) = link.channel(number).hidden.pop_front() {
+            if method.name != "channel.open-ok" {
+                return Some(method.name);
+            }
+        }
+        if !link.is_alive() {
+            return None;
+        }
+        if !link.pump(deadline) && link.is_alive() {
+            link.give_up();
+        }
+    }
+}
+
+/// An error closes the channel; the number can be used again.
+fn asking_channel(link: &mut Link) -> u16 {
+    if link.channel(FIRST_CHANNEL).life != Life::Open {
+        link.channel(FIRST_CHANNEL).is_hidden = true;
+        link.send_text(FIRST_CHANNEL, "channel.open");
+    }
+    FIRST_CHANNEL
+}

@@ -1,0 +1,118 @@
+//! The runner against itself and against amq-protocol: what it does not read right it cannot judge.
+
+use amq_protocol::frame::{AMQPFrame, parsing::parse_frame};
+
+use super::codec::{
+    Argument, Arguments, decode_header, decode_method, encode_header, encode_method, frame, kind_of, print_method, property_kind,
+};
+use super::names::Names;
+use super::play::fits;
+use super::schema::{METHODS, Method};
+use super::script::{Action, File};
+use super::text::Text;
+use super::value::{Reader, Value};
+
+/// amq-protocol reads every method the schema writes, as the same method, and so does the runner.
+#[test]
+fn schema_agrees_with_amq_protocol() {
+    for method in &METHODS {
+        let payload = encode_method(method, &Arguments::default());
+        let bytes = frame(1, 7, &payload);
+        let Ok((rest, AMQPFrame::Method(7, class))) = parse_frame(bytes.as_slice()) else {
+            panic!("{} is no method to amq-protocol", method.name);
+        };
+        assert!(rest.is_empty(), "{}", method.name);
+        assert_eq!((class.get_amqp_class_id(), class.get_amqp_method_id()), (method.class_id, method.method_id), "{}", method.name);
+        let (read, _) = decode_method(&payload).expect("a method");
+        assert_eq!(read.name, method.name);
+    }
+}
+
+#[test]
+fn method_lines_are_read_and_printed() {
+    for line in [
+        "queue.declare queue=q durable=true auto_delete=true arguments={\"x-max-length\": 2}",
+        "queue.declare-ok queue=\"two words\" message_count=0 consumer_count=4294967295",
+        "basic.deliver consumer_tag=t delivery_tag=18446744073709551615 redelivered=true exchange=x routing_key=a.b",
+        "channel.close reply_code=404 reply_text=\"it's \\\"gone\\\"\\r\\n\" class_id=50 method_id=10",
+    ] {
+        let mut text = Text::new(line);
+        let method = Method::by_name(&text.bare()).expect("a method");
+        let arguments = Arguments::parse(&mut text, |name| kind_of(method, name)).expect("arguments");
+        let (method, arguments) = decode_method(&encode_method(method, &arguments)).expect("a method");
+        assert_eq!(print_method(method, &arguments), line);
+    }
+}
+
+#[test]
+fn values_are_read_and_printed() {
+    for text in [
+        "true",
+        "null",
+        "-2147483648",
+        "255:B",
+        "-1:b",
+        "-9223372036854775808:l",
+        "18446744073709551615:T",
+        "1.5",
+        "1.5:f",
+        "15:D1",
+        "\"größe\\x00\\xff\"",
+        "x\"00ff\"",
+        "\"a\"*100",
+        "[1, \"x\", [], {}]",
+        "{\"b\": {\"c\": null}, \"a\": 1:s}",
+    ] {
+        let value = Value::parse(&mut Text::new(text)).expect(text);
+        assert_eq!(value.print(), text);
+        let mut bytes = Vec::new();
+        value.encode(&mut bytes);
+        assert_eq!(Value::decode(&mut Reader(&bytes)), Some(value));
+    }
+}
+
+#[test]
+fn content_headers_keep_empty_properties() {
+    let mut text = Text::new("content_type=\"\" headers={\"b\": 1, \"a\": 2} priority=0 timestamp=5");
+    let properties = Arguments::parse(&mut text, property_kind).expect("properties");
+    let (body_size, read) = decode_header(&encode_header(60, 9, &properties)).expect("a header");
+    assert_eq!(body_size, 9);
+    assert_eq!(read.get("content_type"), Some(&Argument::String(Vec::new())));
+    assert_eq!(read, properties);
+}
+
+#[test]
+fn wildcards_fit_what_they_should() {
+    assert!(fits("a …", "a b c"));
+    assert!(fits("a … c", "a b c"));
+    assert!(fits("a…b…c", "a1b2c"));
+    assert!(fits("same", "same"));
+    assert!(!fits("a … d", "a b c"));
+    assert!(!fits("same", "same and more"));
+    assert!(!fits("a…b…b", "ab"));
+}
+
+#[test]
+fn made_up_names_have_rabbitmqs_shape() {
+    let mut names = Names::default();
+    let name = "amq.gen-AAAAAAAAAAAAAAAAAAAA_-";
+    assert_eq!(names.hide(&format!("queue.declare-ok queue={name}")), "queue.declare-ok queue=$gen1");
+    assert_eq!(names.hide("queue.declare-ok queue=amq.gen-short"), "queue.declare-ok queue=amq.gen-short");
+    assert_eq!(names.reveal("queue.delete queue=$gen1"), format!("queue.delete queue=\"{name}\""));
+}
+
+/// Answers are replaced where they belong, everything else stays.
+#[test]
+fn transcripts_are_rewritten_in_place() {
+    let before = "# file\n\n=== A1 title\n# why\nc1> a\nc1< old\n# between\nc1< older\n\nc1.2>~ b\nc1: drop\n";
+    let file = File::parse(before).expect("a transcript");
+    let [scenario] = file.scenarios.as_slice() else { panic!("one scenario") };
+    let groups = &scenario.variant("4.0.0").expect("a variant").groups;
+    let [first, second] = groups.as_slice() else { panic!("two groups") };
+    assert_eq!(first.expected, ["c1< old", "c1< older"]);
+    assert_eq!(second.steps[0].action, Action::Repeat);
+    assert_eq!(second.steps[0].channel, 2);
+    let answers = [(first.last_line(), vec!["c1< new".to_owned()]), (second.last_line(), vec!["c1.2< closed".to_owned()])];
+    let after = "# file\n\n=== A1 title\n# why\nc1> a\nc1< new\n# between\n\nc1.2>~ b\nc1: drop\nc1.2< closed\n";
+    assert_eq!(file.rewrite(&answers.into_iter().collect()), after);
+}

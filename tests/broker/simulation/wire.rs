@@ -1,0 +1,88 @@
+//! Frames both ways with `amq-protocol`'s own codec, so that leveret's is judged by another one.
+
+use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, WriteContext, gen_frame, parse_frame};
+use amq_protocol::protocol::basic::AMQPProperties;
+use amq_protocol::protocol::{AMQPClass, basic};
+use leveret::amqp::Output;
+
+/// What arrives at a client: a method, and the content that belongs to it.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub(super) channel: u16,
+    pub(super) class: AMQPClass,
+    pub(super) body: Vec<u8>,
+    /// Bytes that it took on the wire.
+    pub(super) size: usize,
+}
+
+pub(super) fn put(frame: &AMQPFrame, out: &mut Vec<u8>) {
+    let context = WriteContext::from(std::mem::take(out));
+    *out = gen_frame(frame)(context).expect("a vector takes all that is written").write;
+}
+
+pub(super) fn put_method(channel: u16, class: AMQPClass, out: &mut Vec<u8>) {
+    put(&AMQPFrame::Method(channel, class), out);
+}
+
+/// Content header and body frames, the body cut at `frame_max`.
+pub(super) fn put_content(channel: u16, properties: AMQPProperties, body: &[u8], frame_max: usize, out: &mut Vec<u8>) {
+    let header = AMQPContentHeader { class_id: 60, body_size: body.len() as u64, properties };
+    put(&AMQPFrame::Header(channel, header), out);
+    for part in body.chunks(frame_max - 8) {
+        put(&AMQPFrame::Body(channel, part.to_vec()), out);
+    }
+}
+
+/// The bytes of an output, in order.
+pub(super) fn flatten(output: &Output) -> Vec<u8> {
+    let mut all = Vec::with_capacity(output.len());
+    let mut at = 0;
+    for (position, part) in &output.parts {
+        all.extend_from_slice(&output.bytes[at..*position]);
+        all.extend_from_slice(part);
+        at = *position;
+    }
+    all.extend_from_slice(&output.bytes[at..]);
+    all
+}
+
+/// Decodes what the broker has sent in one go: whole frames of at most `frame_max`, whole contents.
+pub(super) fn read_all(mut input: &[u8], frame_max: usize) -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    let mut missing: Option<usize> = None;
+    while !input.is_empty() {
+        let (rest, frame) = parse_frame(input).unwrap_or_else(|e| panic!("the broker sent no frame: {e:?} at {:?}", &input[..input.len().min(32)]));
+        let size = input.len() - rest.len();
+        input = rest;
+        assert!(size <= frame_max, "a frame of {size} bytes, while {frame_max} are allowed");
+        match frame {
+            AMQPFrame::Method(channel, class) => {
+                assert!(missing.is_none_or(|m| m == 0), "a method in the middle of a content");
+                missing = has_content(&class).then_some(usize::MAX);
+                events.push(Event { channel, class, body: Vec::new(), size });
+            }
+            AMQPFrame::Header(channel, header) => {
+                let event = events.last_mut().expect("a method first");
+                assert_eq!((channel, missing), (event.channel, Some(usize::MAX)), "a content header that nobody expects");
+                missing = Some(usize::try_from(header.body_size).expect("a size"));
+                event.size += size;
+            }
+            AMQPFrame::Body(channel, part) => {
+                let event = events.last_mut().expect("a method first");
+                let left = missing.filter(|m| *m != usize::MAX).and_then(|m| m.checked_sub(part.len()));
+                assert!(channel == event.channel && left.is_some(), "a body frame that nobody expects");
+                missing = left;
+                event.body.extend_from_slice(&part);
+                event.size += size;
+            }
+            other => panic!("the broker does not send {other:?}"),
+        }
+    }
+    assert!(missing.is_none_or(|m| m == 0), "a content that does not end");
+    events
+}
+
+fn has_content(class: &AMQPClass) -> bool {
+    use basic::AMQPMethod as Basic;
+    matches!(class, AMQPClass::Basic(Basic::Deliver(_) | Basic::GetOk(_) | Basic::Return(_)))
+}
