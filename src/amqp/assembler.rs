@@ -39,17 +39,18 @@ impl Content {
         self.body_size.map(|size| size - self.received)
     }
 
-    /// Adds what has arrived of the body, no more than was announced.
-    pub(super) fn take_body(&mut self, mut bytes: &[u8]) {
+    /// Adds what has arrived of the body, no more than was announced; returns how many bytes of it are kept.
+    pub(super) fn take_body(&mut self, mut bytes: &[u8]) -> usize {
         let size = self.body_size.unwrap_or(0);
+        let kept = bytes.len();
         if self.oversize {
             self.received += bytes.len() as u64;
-            return;
+            return 0;
         }
         if size <= LARGE_BODY as u64 {
             self.received += bytes.len() as u64;
             self.small.extend_from_slice(bytes);
-            return;
+            return kept;
         }
         while !bytes.is_empty() {
             if self.part.capacity() == 0 {
@@ -64,6 +65,7 @@ impl Content {
             }
             bytes = later;
         }
+        kept
     }
 
     pub(super) fn into_publish(self) -> Publish {

@@ -5,6 +5,8 @@
 //! ```
 //! A publish that has arrived whole is built straight from the received bytes; anything else goes through the machine.
 
+use std::collections::BTreeMap;
+
 use amq_protocol::protocol::parse_class;
 use nom::Parser;
 use nom::combinator::all_consuming;
@@ -17,6 +19,9 @@ use super::{AMQPClass, ChannelNumber, ReplyCode, connection, method, table};
 
 /// The largest content that a header may announce, in bytes (behaviour V11).
 const MAX_ANNOUNCED: u64 = 536_870_912;
+
+/// A connection may hold incomplete contents worth this many messages of the largest size.
+const INCOMPLETE_MESSAGES: u64 = 8;
 
 /// How every content header begins: class basic, weight 0.
 const CLASS_AND_WEIGHT: [u8; 4] = [0, 60, 0, 0];
@@ -76,7 +81,9 @@ pub struct Decoder {
     max_message_size: u64,
     partial: Vec<u8>,
     streaming: Option<Streaming>,
-    contents: Vec<(ChannelNumber, Box<Content>)>,
+    contents: BTreeMap<ChannelNumber, Box<Content>>,
+    /// Bytes of body in `contents`.
+    held: usize,
     /// connection.open has been seen: channels may be used.
     opened: bool,
     out_of_step: bool,
@@ -97,7 +104,8 @@ impl Decoder {
             max_message_size,
             partial: Vec::new(),
             streaming: None,
-            contents: Vec::new(),
+            contents: BTreeMap::new(),
+            held: 0,
             opened: false,
             out_of_step: false,
         }
@@ -106,7 +114,7 @@ impl Decoder {
     /// Bytes held for contents and frames that are not complete yet.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.partial.capacity() + self.contents.iter().map(|(_, content)| content.memory()).sum::<usize>()
+        self.partial.capacity() + self.held + self.contents.len() * size_of::<Content>()
     }
 
     /// Decodes everything complete in what has been received; the rest is kept for the next call.
@@ -198,6 +206,7 @@ impl Decoder {
     fn fault(&mut self, fault: Fault, commands: &mut Vec<Command>, took: usize) -> Step {
         self.out_of_step |= fault.out_of_step;
         self.contents.clear();
+        self.held = 0;
         commands.push(Command::Fault(fault));
         Step::Took(took)
     }
@@ -238,7 +247,7 @@ impl Decoder {
                 return Err(Fault::new(ReplyCode::NotImplemented, text, class_method));
             }
             _ => {
-                match method::check_table(class_method, arguments) {
+                match method::check_arguments(class_method, arguments) {
                     Ok(()) => {}
                     Err(table::Malformed::TooDeep) => {
                         let text = format!("field table nested more than {} deep", table::MAX_DEPTH);
@@ -247,6 +256,9 @@ impl Decoder {
                     Err(table::Malformed::KeyNotUtf8) => {
                         let text = "field table key is not UTF-8";
                         return Err(Fault::new(ReplyCode::SyntaxError, text, class_method));
+                    }
+                    Err(table::Malformed::TextNotUtf8) => {
+                        return Err(Fault::new(ReplyCode::FrameError, "Malformed UTF-8 in shortstr", (0, 0)));
                     }
                     Err(_) => return Err(cannot_decode()),
                 }
@@ -267,12 +279,13 @@ impl Decoder {
 
     /// A method came while a content was awaited: an error, unless the channel is being given up (behaviour H9).
     fn expect_no_content(&mut self, channel: ChannelNumber, class_method: (u16, u16)) -> Result<(), Fault> {
-        let Some(at) = self.contents.iter().position(|(c, _)| *c == channel) else { return Ok(()) };
+        let Some(content) = self.contents.get(&channel) else { return Ok(()) };
         if class_method == method::CHANNEL_CLOSE_OK {
-            self.contents.swap_remove(at);
+            self.held -= content.memory();
+            self.contents.remove(&channel);
             return Ok(());
         }
-        Err(if self.contents[at].1.body_size.is_none() {
+        Err(if content.body_size.is_none() {
             unexpected("expected content header for class 60, got non content header frame instead")
         } else {
             unexpected("expected content body, got non content body frame instead")
@@ -290,7 +303,7 @@ impl Decoder {
             return Ok(took);
         }
         let content = Content { mandatory, immediate, exchange: exchange.into(), routing_key: routing_key.into(), ..Content::default() };
-        self.contents.push((channel, Box::new(content)));
+        self.contents.insert(channel, Box::new(content));
         Ok(0)
     }
 
@@ -367,16 +380,28 @@ impl Decoder {
             let text = "content body frame exceeds remaining content size";
             return Err(Fault::new(ReplyCode::FrameError, text, method::BASIC_PUBLISH));
         }
-        content.take_body(payload);
-        if content.is_complete() {
+        let held = content.take_body(payload);
+        let complete = content.is_complete();
+        self.hold(held)?;
+        if complete {
             self.finish(channel, commands);
         }
         Ok(())
     }
 
+    /// Counts bytes of body that are kept until their content is complete, over all channels.
+    fn hold(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.held += bytes;
+        let limit = self.max_message_size.saturating_mul(INCOMPLETE_MESSAGES);
+        if self.held as u64 <= limit {
+            return Ok(());
+        }
+        let text = format!("incomplete contents on {} channels exceed {limit} bytes", self.contents.len());
+        Err(Fault::new(ReplyCode::ResourceError, text, method::BASIC_PUBLISH))
+    }
+
     fn awaited(&mut self, channel: ChannelNumber) -> Result<&mut Content, Fault> {
-        let found = self.contents.iter_mut().find(|(c, _)| *c == channel);
-        found.map(|(_, content)| &mut **content).ok_or_else(|| {
+        self.contents.get_mut(&channel).map(|content| &mut **content).ok_or_else(|| {
             let text = "expected method frame, got non method frame instead";
             Fault::new(ReplyCode::UnexpectedFrame, text, (0, 0))
         })
@@ -384,8 +409,8 @@ impl Decoder {
 
     /// The content of this channel is complete.
     fn finish(&mut self, channel: ChannelNumber, commands: &mut Vec<Command>) {
-        if let Some(at) = self.contents.iter().position(|(c, _)| *c == channel) {
-            let (_, content) = self.contents.swap_remove(at);
+        if let Some(content) = self.contents.remove(&channel) {
+            self.held -= content.memory();
             commands.push(Command::Publish(channel, content.into_publish()));
         }
     }
@@ -393,18 +418,18 @@ impl Decoder {
     /// Whether this body frame is awaited and may be taken in piece by piece.
     fn may_stream(&self, envelope: Envelope) -> bool {
         envelope.kind == frame::BODY
-            && self
-                .contents
-                .iter()
-                .any(|(channel, content)| *channel == envelope.channel && content.left().is_some_and(|left| envelope.size as u64 <= left))
+            && self.contents.get(&envelope.channel).and_then(|content| content.left()).is_some_and(|left| envelope.size as u64 <= left)
     }
 
     /// Takes what there is of a streamed body frame; its end octet comes last.
     fn stream<'a>(&mut self, input: &'a [u8], commands: &mut Vec<Command>) -> &'a [u8] {
         let Some(Streaming { envelope, left }) = self.streaming else { return input };
         let (now, rest) = input.split_at(input.len().min(left));
-        if let Some((_, content)) = self.contents.iter_mut().find(|(c, _)| *c == envelope.channel) {
-            content.take_body(now);
+        let held = self.contents.get_mut(&envelope.channel).map_or(0, |content| content.take_body(now));
+        if let Err(fault) = self.hold(held) {
+            self.out_of_step = true;
+            self.fault(fault, commands, 0);
+            return &[];
         }
         let left = left - now.len();
         self.streaming = Some(Streaming { envelope, left });
@@ -414,8 +439,7 @@ impl Decoder {
             self.fault(Fault::invalid_frame_end(envelope, &[], end), commands, 0);
             return &[];
         }
-        let complete = |(c, content): &(ChannelNumber, Box<Content>)| *c == envelope.channel && content.is_complete();
-        if self.contents.iter().any(complete) {
+        if self.contents.get(&envelope.channel).is_some_and(|content| content.is_complete()) {
             self.finish(envelope.channel, commands);
         }
         rest

@@ -27,33 +27,44 @@ pub fn exists((class, method): (u16, u16)) -> bool {
     }
 }
 
-/// The fields in front of a method's table: h two bytes, s short string, b one byte of bits.
-fn before_table(class_method: (u16, u16)) -> Option<&'static str> {
+/// The fields of the methods that carry text or a table: h two bytes, s short string, S long string, b one byte of
+/// bits, T table.
+fn fields(class_method: (u16, u16)) -> &'static str {
     match class_method {
-        (10, 11) => Some(""),
-        (40, 10) => Some("hssb"),
-        (40, 30 | 40) | (50, 20) => Some("hsssb"),
-        (50, 10) => Some("hsb"),
-        (50, 50) => Some("hsss"),
-        (60, 20) => Some("hssb"),
-        _ => None,
+        (10, 11) => "TsSs",
+        (10, 40) => "ssb",
+        (10 | 20, 50 | 40) => "hshh",
+        (10, 70) => "Ss",
+        (30, 10) => "sb",
+        (40, 10) => "hssbT",
+        (40, 20) | (50, 30 | 40) | (60, 70) => "hsb",
+        (40, 30 | 40) | (50, 20) => "hsssbT",
+        (50, 10) => "hsbT",
+        (50, 50) => "hsssT",
+        (60, 20) => "hssbT",
+        (60, 30) => "sb",
+        _ => "",
     }
 }
 
-/// Checks the field table among a method's arguments before a recursive parser sees it: `amq-protocol` follows
+/// Checks texts and tables among a method's arguments before a recursive parser sees them: `amq-protocol` follows
 /// nesting without a limit, and a table of 14 KB nested 2,000 deep would overflow the stack.
 ///
 /// # Errors
-/// What is wrong with the table, or that the arguments end before it.
-pub fn check_table(class_method: (u16, u16), arguments: &[u8]) -> Result<(), Malformed> {
-    let Some(fields) = before_table(class_method) else { return Ok(()) };
+/// What is wrong, or that the arguments end too early.
+pub fn check_arguments(class_method: (u16, u16), arguments: &[u8]) -> Result<(), Malformed> {
     let mut rest = arguments;
-    for field in fields.bytes() {
+    for field in fields(class_method).bytes() {
         match field {
-            b'h' => table::take(&mut rest, 2).map(drop)?,
-            b's' => table::short_string(&mut rest).map(drop)?,
-            _ => table::take(&mut rest, 1).map(drop)?,
+            b'h' => drop(table::take(&mut rest, 2)?),
+            b'b' => drop(table::take(&mut rest, 1)?),
+            b'S' => drop(table::long_string(&mut rest)?),
+            b's' => {
+                let text = table::short_string(&mut rest)?;
+                std::str::from_utf8(text).map_err(|_| Malformed::TextNotUtf8)?;
+            }
+            _ => table::check(table::long_string(&mut rest)?, true)?,
         }
     }
-    table::check(table::long_string(&mut rest)?, true)
+    Ok(())
 }

@@ -29,6 +29,8 @@ pub enum Malformed {
     TooDeep,
     /// Only where keys must be text: `amq-protocol` cannot hold others.
     KeyNotUtf8,
+    /// A short string among the arguments of a method.
+    TextNotUtf8,
 }
 
 /// Takes `n` bytes off the front.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::channel::Channel;
 use super::queue::QueueId;
-use super::{Action, Alarms, At, Broker, ConnectionId, Effects, Error};
+use super::{Action, Alarms, Broker, ConnectionId, Effects, Error};
 use crate::amqp::{AMQPClass, Command, Method, connection};
 
 /// What a client said it understands, in the capabilities of its connection.start-ok.
@@ -159,11 +159,7 @@ impl Broker {
     /// Ends the channels and exclusive queues of a connection.
     fn end_connection(&mut self, id: ConnectionId, effects: &mut Effects) {
         self.send_confirms(effects);
-        let Some(connection) = self.connection(id) else { return };
-        let channels: Vec<u16> = connection.channels.keys().copied().collect();
-        for channel in channels {
-            self.end_channel(At { connection: id, channel }, effects);
-        }
+        self.end_channels(id, effects);
         let Some(connection) = self.connection(id) else { return };
         connection.channels.clear();
         for queue in std::mem::take(&mut connection.exclusive_queues) {

@@ -190,6 +190,10 @@ impl Error {
         Self::new(ReplyCode::NotAllowed, format!("attempt to reuse consumer tag '{tag}'"))
     }
 
+    pub fn consumer_max_reached(limit: usize) -> Self {
+        Self::new(ReplyCode::NotAllowed, format!("reached maximum ({limit}) of consumers per channel"))
+    }
+
     pub fn channel_max_reached(opened: usize, channel_max: u16) -> Self {
         let text = format!("number of channels opened ({opened}) has reached the negotiated channel_max ({channel_max})");
         Self::without_method(ReplyCode::NotAllowed, text)
@@ -249,8 +253,8 @@ impl Error {
         Self::new(ReplyCode::NotAllowed, format!("vhost {vhost} not found"))
     }
 
-    pub fn vhost_refused(vhost: &str, user: &str) -> Self {
-        Self::new(ReplyCode::NotAllowed, format!("access to vhost '{vhost}' refused for user '{user}'"))
+    pub fn node_connection_limit(limit: usize) -> Self {
+        Self::new(ReplyCode::NotAllowed, format!("connection refused: node connection limit ({limit}) is reached"))
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Settings {
     pub default_max_length_bytes: Option<u64>,
     /// What such a queue does at its bound.
     pub default_overflow: Overflow,
+    /// How many consumers a channel may have (behaviour B14).
+    pub consumer_max_per_channel: Option<usize>,
     /// Bytes that may wait for a connection's socket before its consumers are given no more.
     pub outbox_high: usize,
 }
@@ -109,6 +111,7 @@ impl Default for Settings {
             default_max_length: None,
             default_max_length_bytes: None,
             default_overflow: Overflow::default(),
+            consumer_max_per_channel: None,
             outbox_high: 1024 * 1024,
         }
     }

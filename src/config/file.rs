@@ -42,6 +42,8 @@ const KEYS: &[&str] = &[
     "default_max_length",
     "default_max_length_bytes",
     "default_overflow",
+    "connection_max",
+    "consumer_max_per_channel",
     "outbox_high",
 ];
 
@@ -97,6 +99,8 @@ impl Config {
             "default_max_length" => self.default_max_length = Some(number(value)?),
             "default_max_length_bytes" => self.default_max_length_bytes = Some(bytes(value)?),
             "default_overflow" => self.default_overflow = overflow(value)?,
+            "connection_max" => self.connection_max = limit(value)?,
+            "consumer_max_per_channel" => self.consumer_max_per_channel = limit(value)?,
             "outbox_high" => self.outbox_high = usize::try_from(bytes(value)?).map_err(|e| e.to_string())?,
             _ => return Err(unknown(key)),
         }
@@ -129,6 +133,11 @@ fn boolean(value: &str) -> Result<bool, String> {
 
 fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
     value.parse().map_err(|_| format!("'{value}' is not a number in range"))
+}
+
+/// A limit; `infinity` is none.
+fn limit(value: &str) -> Result<Option<usize>, String> {
+    if value == "infinity" { Ok(None) } else { number(value).map(Some) }
 }
 
 fn share(value: &str) -> Result<f64, String> {

@@ -53,6 +53,10 @@ pub struct Config {
     pub default_max_length: Option<u64>,
     pub default_max_length_bytes: Option<u64>,
     pub default_overflow: Overflow,
+    /// How many connections the node takes; `None` is no limit.
+    pub connection_max: Option<usize>,
+    /// How many consumers a channel may have; `None` is no limit.
+    pub consumer_max_per_channel: Option<usize>,
     /// Bytes that may wait for one connection's socket before its consumers are given no more.
     pub outbox_high: usize,
 }
@@ -81,6 +85,8 @@ impl Default for Config {
             default_max_length: None,
             default_max_length_bytes: None,
             default_overflow: Overflow::default(),
+            connection_max: None,
+            consumer_max_per_channel: None,
             outbox_high: Settings::default().outbox_high,
         }
     }
@@ -97,6 +103,7 @@ impl Config {
             default_max_length: self.default_max_length,
             default_max_length_bytes: self.default_max_length_bytes,
             default_overflow: self.default_overflow,
+            consumer_max_per_channel: self.consumer_max_per_channel,
             outbox_high: self.outbox_high,
         }
     }
@@ -108,6 +115,7 @@ impl Config {
         Node {
             settings: Arc::new(self.settings()),
             users: Users::new(vec![user]),
+            connection_max: self.connection_max,
             vhosts: vec![self.default_vhost.as_str().into()],
             tune: Tune {
                 channel_max: self.channel_max,

@@ -34,11 +34,20 @@ impl State {
 #[derive(Debug)]
 pub struct Handshake {
     state: State,
-    from_loopback: bool,
+    peer: Peer,
     user: Option<Arc<str>>,
     capabilities: Capabilities,
     connection_name: Option<String>,
     tuned: Tune,
+}
+
+/// Who wants to connect.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// From this machine.
+    pub is_loopback: bool,
+    /// How many connections the node has beside this one.
+    pub other_connections: usize,
 }
 
 /// What a command of the handshake leads to.
@@ -62,7 +71,7 @@ impl Handshake {
     ///
     /// # Errors
     /// The eight bytes to send.
-    pub fn begin(node: &Node, header: [u8; 8], from_loopback: bool, out: &mut Output) -> Result<Self, [u8; 8]> {
+    pub fn begin(node: &Node, header: [u8; 8], peer: Peer, out: &mut Output) -> Result<Self, [u8; 8]> {
         let profile = &node.settings.profile;
         let accepted = match header {
             frame::PROTOCOL_HEADER => true,
@@ -86,7 +95,7 @@ impl Handshake {
         out.method(0, &AMQPClass::Connection(connection::AMQPMethod::Start(start)));
         Ok(Self {
             state: State::Starting,
-            from_loopback,
+            peer,
             user: None,
             capabilities: Capabilities::default(),
             connection_name: None,
@@ -120,7 +129,7 @@ impl Handshake {
         let offered = mechanisms(node);
         let known = offered.split(' ').any(|offered| offered == mechanism);
         let response = start_ok.response.as_bytes();
-        let outcome = node.users.authenticate(mechanism, response, self.from_loopback).filter(|_| known);
+        let outcome = node.users.authenticate(mechanism, response, self.peer.is_loopback).filter(|_| known);
         match outcome {
             Some(Ok(user)) => self.user = Some(user),
             Some(Err(Refused::Login)) => return Err(Error::login_refused(mechanism)),
@@ -164,6 +173,9 @@ impl Handshake {
         let Some(user) = self.user.clone() else { return Err(Error::unexpected_method("opening")) };
         let vhost = node.vhosts.iter().find(|vhost| &***vhost == name);
         let vhost = vhost.cloned().ok_or_else(|| Error::vhost_not_found(name))?;
+        if let Some(limit) = node.connection_max.filter(|limit| self.peer.other_connections >= *limit) {
+            return Err(Error::node_connection_limit(limit));
+        }
         let opened =
             Opened { user, capabilities: self.capabilities, frame_max: self.tuned.frame_max as usize, channel_max: self.tuned.channel_max };
         let connection_name = self.connection_name.take();

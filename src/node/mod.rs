@@ -14,6 +14,8 @@ use users::Users;
 pub struct Node {
     pub settings: Arc<Settings>,
     pub users: Users,
+    /// How many connections the node takes (behaviour C21).
+    pub connection_max: Option<usize>,
     /// The names of the virtual hosts.
     pub vhosts: Vec<Arc<str>>,
     pub tune: Tune,

@@ -18,12 +18,14 @@ use super::outbox::Shared;
 use crate::amqp::frame::{HEARTBEAT_FRAME, PROTOCOL_HEADER};
 use crate::amqp::{Command, Decoder, Output};
 use crate::broker::ConnectionId;
-use crate::node::handshake::{Handshake, Step};
+use crate::node::handshake::{Handshake, Peer, Step};
 
 /// What one read brings at most, in bytes. The buffer is the thread's, not the connection's.
 const READ_SIZE: usize = 256 * 1024;
 /// A read that brings this many bytes may be followed at once by the next.
 const LARGE_READ: usize = 16 * 1024;
+/// How many times what stops deliveries may wait for a socket before its client is not read any more.
+const OUTBOXES: usize = 16;
 /// How long a client may take to answer connection.close (behaviour C32).
 const CLOSE_OK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -64,6 +66,9 @@ struct Connection {
     peer: SocketAddr,
     phase: Phase,
     decoder: Decoder,
+    /// With more than this many bytes waiting for its socket, a connection is not read: deliveries stop long before,
+    /// so these are answers to what the client sends without reading.
+    output_limit: usize,
     /// Bytes that the decoder holds, as last added to the node's account.
     partial: usize,
     /// 0 is off.
@@ -87,12 +92,15 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>
     let _ = stream.set_nodelay(true);
     let config = &shell.config;
     let decoder = Decoder::new(config.initial_frame_max as usize, config.frame_max as usize, shell.node.settings.max_message_size);
+    let largest_message = usize::try_from(shell.node.settings.max_message_size).unwrap_or(usize::MAX);
+    let output_limit = largest_message.saturating_add(OUTBOXES * shell.node.settings.outbox_high);
     let mut connection = Connection {
-        shared: Arc::new(Shared::new(stream)),
+        shared: Arc::new(Shared::new(stream, Arc::clone(&shell.held))),
         shell: Arc::clone(&shell),
         peer,
         phase: Phase::Header(Vec::new()),
         decoder,
+        output_limit,
         partial: 0,
         heartbeat: Duration::ZERO,
         received: false,
@@ -133,6 +141,7 @@ impl Connection {
         let started = Instant::now();
         let mut timers = Timers::new(started + Duration::from_millis(self.shell.config.handshake_timeout_ms));
         let shared = Arc::clone(&self.shared);
+        let shell = Arc::clone(&self.shell);
         loop {
             if shared.has_failed() {
                 return Err(io::ErrorKind::ConnectionReset.into());
@@ -144,8 +153,9 @@ impl Connection {
                 return Ok(());
             }
             timers.follow(self);
-            let paused = shared.paused.load(Ordering::Acquire);
-            let reads = !closing && !paused;
+            let alarm_ended = shell.alarm_ended.notified();
+            let held_back = self.is_held_back(pending);
+            let reads = !closing && !held_back;
             let interest = match (reads, pending > 0) {
                 (true, true) => Interest::READABLE | Interest::WRITABLE,
                 (true, false) => Interest::READABLE,
@@ -157,6 +167,7 @@ impl Connection {
                 biased;
                 ready = shared.stream.ready(interest) => ready?,
                 () = shared.wake.notified() => continue,
+                () = alarm_ended, if held_back => continue,
                 () = &mut timers.sleep => {
                     timers.fired(self)?;
                     continue;
@@ -259,7 +270,8 @@ impl Connection {
         let mut eight = [0; 8];
         eight[..header.len()].copy_from_slice(header);
         let mut out = Output::default();
-        match Handshake::begin(&self.shell.node, eight, self.peer.ip().is_loopback(), &mut out) {
+        let peer = Peer { is_loopback: self.peer.ip().is_loopback(), other_connections: self.shell.connections.load(Ordering::SeqCst) - 1 };
+        match Handshake::begin(&self.shell.node, eight, peer, &mut out) {
             Ok(handshake) => self.phase = Phase::Negotiating(Box::new(handshake)),
             Err(answer) => {
                 out.bytes.extend_from_slice(&answer);
@@ -312,11 +324,19 @@ impl Connection {
     /// Keeps the node's account of what connections have received in part.
     fn account(&mut self, partial: usize) {
         if partial != self.partial {
-            let delta = i64::try_from(partial).unwrap_or(0) - i64::try_from(self.partial).unwrap_or(0);
-            self.shell.partial.fetch_add(delta, Ordering::Relaxed);
+            self.shell.held.add(partial);
+            self.shell.held.remove(self.partial);
             self.partial = partial;
             self.shell.check_memory();
         }
+    }
+
+    /// Whether reading has to wait: the broker has blocked the connection; or its client does not read what it caused,
+    /// replies and returns and gets; or memory is short and it is in the middle of large contents.
+    fn is_held_back(&self, pending: usize) -> bool {
+        self.shared.paused.load(Ordering::Acquire)
+            || pending > self.output_limit
+            || (self.partial > LARGE_READ && self.shell.alarm.load(Ordering::Acquire))
     }
 }
 

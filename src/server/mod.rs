@@ -8,7 +8,7 @@ mod ready_file;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::node::Node;
 use crate::node::alarms::Watermark;
 use broker_loop::BrokerLoop;
+use outbox::Held;
 
 /// How long a stop waits for connections to say goodbye.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
@@ -43,8 +44,11 @@ struct Shell {
     node: Node,
     loops: Vec<Arc<BrokerLoop>>,
     watermark: Mutex<Watermark>,
-    /// Bytes of contents and frames that connections have received in part.
-    partial: AtomicI64,
+    held: Arc<Held>,
+    /// The memory alarm is on.
+    alarm: AtomicBool,
+    /// Told when the alarm ends.
+    alarm_ended: Notify,
     connections: AtomicUsize,
     /// Told when a connection ends.
     ended: Notify,
@@ -59,8 +63,7 @@ impl Shell {
 
     /// Memory in use may have crossed the watermark.
     fn check_memory(&self) {
-        let partial = u64::try_from(self.partial.load(Ordering::Relaxed)).unwrap_or(0);
-        let used = partial + self.loops.iter().map(|l| l.memory()).sum::<u64>();
+        let used = self.held.bytes() + self.loops.iter().map(|l| l.memory()).sum::<u64>();
         let changed = self.watermark.lock().update(used);
         if let Some(alarms) = changed {
             self.announce(alarms, used);
@@ -73,6 +76,10 @@ impl Shell {
             tracing::warn!(used, limit, "memory watermark exceeded: publishers are blocked");
         } else {
             tracing::info!(used, limit, "memory alarm cleared");
+        }
+        self.alarm.store(alarms.any(), Ordering::SeqCst);
+        if !alarms.any() {
+            self.alarm_ended.notify_waiters();
         }
         for broker_loop in &self.loops {
             broker_loop.alarms(alarms);
@@ -102,7 +109,9 @@ impl Server {
         let shell = Arc::new(Shell {
             loops: loops.collect(),
             watermark: Mutex::new(Watermark::new(config.memory_limit())),
-            partial: AtomicI64::new(0),
+            held: Arc::default(),
+            alarm: AtomicBool::new(false),
+            alarm_ended: Notify::new(),
             connections: AtomicUsize::new(0),
             ended: Notify::new(),
             stopping: AtomicBool::new(false),

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -46,6 +47,24 @@ struct Outbox {
     failed: bool,
 }
 
+/// Bytes that the shell holds for connections: received in part, or waiting to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Held(AtomicU64);
+
+impl Held {
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove(&self, bytes: usize) {
+        self.0.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What the connection's task and the broker loop share of a connection.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -58,6 +77,7 @@ pub(super) struct Shared {
     pub(super) awaits_close_ok: AtomicBool,
     /// Bytes ever written, for the heartbeats.
     pub(super) sent: AtomicU64,
+    held: Arc<Held>,
 }
 
 /// What is left after writing.
@@ -70,7 +90,7 @@ pub(super) struct Flushed {
 }
 
 impl Shared {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream, held: Arc<Held>) -> Self {
         Self {
             stream,
             outbox: Mutex::default(),
@@ -79,6 +99,7 @@ impl Shared {
             close_when_flushed: AtomicBool::new(false),
             awaits_close_ok: AtomicBool::new(false),
             sent: AtomicU64::new(0),
+            held,
         }
     }
 
@@ -89,6 +110,7 @@ impl Shared {
             return 0;
         }
         outbox.pending += output.len();
+        self.held.add(output.len());
         let mut buffer = std::mem::take(&mut output.bytes);
         if output.parts.is_empty() {
             outbox.chunks.push_back(Chunk::Buffer(buffer));
@@ -117,6 +139,7 @@ impl Shared {
     /// Writes what the socket takes now.
     pub(super) fn flush(&self, report_below: usize) -> Flushed {
         let mut outbox = self.outbox.lock();
+        let before = outbox.pending;
         while outbox.pending > 0 && !outbox.failed {
             match self.write(&outbox) {
                 Ok(n) => {
@@ -128,6 +151,7 @@ impl Shared {
             }
         }
         let (pending, failed) = (outbox.pending, outbox.failed);
+        self.held.remove(before - pending);
         let report = if pending <= report_below { outbox.report.take() } else { None };
         drop(outbox);
         if pending > 0 || failed || self.close_when_flushed.load(Ordering::Acquire) {
@@ -154,6 +178,12 @@ impl Shared {
             used += 1;
         }
         self.stream.try_write_vectored(&slices[..used])
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.held.remove(self.outbox.get_mut().pending);
     }
 }
 

@@ -9,7 +9,7 @@ use leveret::amqp::{Decoder, Output};
 use leveret::broker::{Action, Broker, ConnectionId, Effects, Input, Profile, Settings, Timestamp};
 use leveret::config::Config;
 use leveret::node::Node;
-use leveret::node::handshake::{Handshake, Step};
+use leveret::node::handshake::{Handshake, Peer, Step};
 
 use crate::scenario::{self, Arrival, Transport};
 
@@ -90,7 +90,7 @@ impl World {
             header.extend_from_slice(now);
             bytes = rest;
             let Ok(eight) = <[u8; 8]>::try_from(header.as_slice()) else { return };
-            match Handshake::begin(&self.node, eight, true, &mut out) {
+            match Handshake::begin(&self.node, eight, Peer { is_loopback: true, other_connections: 0 }, &mut out) {
                 Ok(handshake) => line.phase = Phase::Negotiating(Box::new(handshake)),
                 Err(answer) => {
                     out.bytes.extend_from_slice(&answer);

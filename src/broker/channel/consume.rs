@@ -35,8 +35,12 @@ impl Broker {
     }
 
     pub(super) fn basic_consume(&mut self, at: At, consume: basic::Consume, effects: &mut Effects) -> Result<(), Error> {
+        let limit = self.settings.consumer_max_per_channel;
         let channel = self.open_channel(at);
         let tag = consume.consumer_tag.as_str();
+        if let Some(limit) = limit.filter(|limit| channel.consumers.len() >= *limit) {
+            return Err(Error::consumer_max_reached(limit));
+        }
         let reply_tag = channel.reply_consumer.as_ref().is_some_and(|c| &*c.tag == tag);
         if channel.consumers.contains_key(tag) || (reply_tag && !tag.is_empty()) {
             return Err(Error::consumer_tag_in_use(tag));

@@ -50,7 +50,14 @@ enum Mode {
 impl Channel {
     /// Whether the channel-wide prefetch leaves room for one more.
     pub(super) fn has_credit(&self) -> bool {
-        self.global_prefetch == 0 || self.unacked.consumed() < usize::from(self.global_prefetch)
+        if self.global_prefetch == 0 {
+            return true;
+        }
+        let uncommitted = match &self.mode {
+            Mode::Tx(transaction) => transaction.consumed(),
+            Mode::Plain | Mode::Confirm(_) => 0,
+        };
+        self.unacked.consumed() + uncommitted < usize::from(self.global_prefetch)
     }
 }
 
@@ -213,21 +220,42 @@ impl Broker {
     /// Ends what a channel does: its consumers go, its unacked messages go back to their places (behaviour B20, H4).
     /// The channel itself stays in its table.
     pub(super) fn end_channel(&mut self, at: At, effects: &mut Effects) {
-        let Some(channel) = self.channel(at) else { return };
-        let consumers: Vec<ConsumerId> = std::mem::take(&mut channel.consumers).into_values().collect();
+        let left = self.end_consumers(at);
+        self.end_deliveries(at, effects);
+        for queue in left {
+            self.auto_delete_queue(queue, effects);
+        }
+    }
+
+    /// The same for all channels of a connection. All consumers go before anything is requeued, or messages of one
+    /// channel would go to another that is about to end.
+    pub(super) fn end_channels(&mut self, connection: ConnectionId, effects: &mut Effects) {
+        let channels: Vec<u16> = self.connection(connection).map_or_else(Vec::new, |c| c.channels.keys().copied().collect());
+        let all = channels.iter().map(|channel| At { connection, channel: *channel });
+        let left: Vec<QueueId> = all.clone().flat_map(|at| self.end_consumers(at)).collect();
+        for at in all {
+            self.end_deliveries(at, effects);
+        }
+        for queue in left {
+            self.auto_delete_queue(queue, effects);
+        }
+    }
+
+    /// Removes the consumers of a channel; returns the queues that have none any more.
+    fn end_consumers(&mut self, at: At) -> Vec<QueueId> {
+        let Some(channel) = self.channel(at) else { return Vec::new() };
         channel.reply_consumer = None;
+        let consumers = std::mem::take(&mut channel.consumers);
+        consumers.into_values().filter_map(|consumer| self.remove_consumer(consumer)).collect()
+    }
+
+    fn end_deliveries(&mut self, at: At, effects: &mut Effects) {
+        let Some(channel) = self.channel(at) else { return };
         let mut unacked = channel.unacked.take_all();
         if let Mode::Tx(transaction) = std::mem::take(&mut channel.mode) {
             unacked.extend(self.abandon(*transaction));
         }
-        let mut left: Vec<QueueId> = Vec::new();
-        for consumer in consumers {
-            left.extend(self.remove_consumer(consumer));
-        }
         self.requeue(at, unacked, effects);
-        for queue in left {
-            self.auto_delete_queue(queue, effects);
-        }
     }
 
     pub(super) fn consumers_of(&mut self, connection: ConnectionId, channel: u16) -> Vec<ConsumerId> {
@@ -243,7 +271,7 @@ impl Broker {
         if name.is_empty() {
             self.open_channel(at).last_queue.clone().ok_or_else(Error::no_previously_declared_queue)
         } else {
-            Ok(strip_cr_lf(name).into())
+            Ok(name.into())
         }
     }
 
@@ -257,7 +285,7 @@ impl Broker {
     }
 }
 
-/// RabbitMQ takes CR and LF out of names (behaviour Q8).
-fn strip_cr_lf(name: &str) -> String {
+/// RabbitMQ takes CR and LF out of names where they are declared, deleted or bound (behaviour Q8, gotcha 36).
+pub(super) fn strip_cr_lf(name: &str) -> String {
     name.replace(['\r', '\n'], "")
 }

@@ -1,5 +1,7 @@
 //! basic.publish: checks in RabbitMQ's order, the route, mandatory returns, what the publisher is told.
 
+use std::sync::Arc;
+
 use super::{Mode, reply_to};
 use crate::amqp::encoder::Recipient;
 use crate::amqp::properties::Properties;
@@ -26,8 +28,14 @@ pub(super) struct Targets {
     reply: Option<At>,
     /// A reply whose requester is gone: it counts as routed in RabbitMQ 4.2 and later (V20).
     gone_requester: bool,
-    /// By queue name: a queue declared before a transaction commits still gets the message.
-    default_exchange: bool,
+}
+
+/// The same with queues by name.
+#[derive(Debug)]
+pub(super) struct NamedTargets {
+    queues: Vec<Arc<str>>,
+    reply: Option<At>,
+    gone_requester: bool,
 }
 
 impl Targets {
@@ -76,8 +84,10 @@ impl Broker {
                     self.confirming.push(at);
                 }
             }
-            Mode::Tx(transaction) => {
-                transaction.publish(mandatory, message, channel.route.targets.clone());
+            Mode::Tx(_) => {
+                let targets = channel.route.targets.clone();
+                let targets = self.name_targets(&message, &targets);
+                self.hold_back(at, mandatory, message, targets);
                 return Ok(());
             }
         }
@@ -121,13 +131,23 @@ impl Broker {
         self.enqueue(*last, message, effects) && taken
     }
 
-    /// Looks queues up again by name: a transaction names them at publish and finds them at commit.
-    pub(super) fn find_again(&self, message: &Message, targets: &mut Targets) {
-        if targets.default_exchange {
-            let name = std::str::from_utf8(message.routing_key()).ok();
-            targets.queues.clear();
-            targets.queues.extend(name.and_then(|name| self.queue_names.get(name)));
+    /// The targets by name: a transaction names queues at publish and finds them at commit, so that one deleted in
+    /// between is no target any more, and one declared in between is.
+    fn name_targets(&self, message: &Message, targets: &Targets) -> NamedTargets {
+        let mut queues: Vec<Arc<str>> = targets.queues.iter().map(|id| Arc::clone(&self.queues[*id].name)).collect();
+        if let (b"", Ok(key)) = (message.exchange(), std::str::from_utf8(message.routing_key()))
+            && !queues.iter().any(|name| **name == *key)
+        {
+            queues.push(key.into());
         }
+        NamedTargets { queues, reply: targets.reply, gone_requester: targets.gone_requester }
+    }
+
+    pub(super) fn find_targets(&self, named: &NamedTargets) -> Targets {
+        let mut queues: Vec<QueueId> = named.queues.iter().filter_map(|name| self.queue_names.get(name).copied()).collect();
+        queues.sort_unstable();
+        queues.dedup();
+        Targets { queues, reply: named.reply, gone_requester: named.gone_requester }
     }
 
     /// Everything that a publish is checked for, and its route, which is left in the channel.
@@ -144,7 +164,6 @@ impl Broker {
                 cacheable = false;
             }
             Source::Default => {
-                targets.default_exchange = more_keys.is_empty();
                 for key in std::iter::once(message.routing_key()).chain(more_keys.iter().map(Vec::as_slice)) {
                     let name = std::str::from_utf8(key).ok();
                     targets.queues.extend(name.and_then(|name| self.queue_names.get(name)));

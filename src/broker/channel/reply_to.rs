@@ -7,6 +7,9 @@ use crate::broker::{At, Broker, ConnectionId, Effects, Error};
 /// The pseudo-queue that a requester consumes from and names in reply_to.
 pub(in crate::broker) const NAME: &[u8] = b"amq.rabbitmq.reply-to";
 
+/// How many times what stops deliveries may wait for a requester before its replies are dropped.
+const OUTBOXES: usize = 16;
+
 /// A channel's consumer of replies.
 #[derive(Debug)]
 pub(super) struct ReplyConsumer {
@@ -77,7 +80,13 @@ impl Broker {
     }
 
     pub(super) fn deliver_reply(&mut self, at: At, message: &Message, effects: &mut Effects) {
+        let limit = OUTBOXES * self.settings.outbox_high;
+        let waiting = effects.output_len(at.connection);
         let Some(connection) = self.connection(at.connection) else { return };
+        // No queue stands in between: a requester that does not read loses replies, or it would take all memory.
+        if connection.pending + waiting > limit {
+            return;
+        }
         let frame_max = connection.opened.frame_max;
         let Some(channel) = connection.channels.get_mut(&at.channel) else { return };
         let delivery_tag = channel.unacked.next_tag();

@@ -1,7 +1,7 @@
 //! tx.select, tx.commit, tx.rollback: publishes and settlements held back until they are committed (behaviour F7).
 
 use super::Mode;
-use super::publish::Targets;
+use super::publish::NamedTargets;
 use super::settle::Outcome;
 use super::unacked::Delivery;
 use crate::amqp::{AMQPClass, Message, tx};
@@ -19,7 +19,7 @@ struct Published {
     mandatory: bool,
     message: Message,
     /// Routed when it was published.
-    targets: Targets,
+    targets: NamedTargets,
 }
 
 #[derive(Debug, Default)]
@@ -29,8 +29,10 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    pub(super) fn publish(&mut self, mandatory: bool, message: Message, targets: Targets) {
-        self.published.push(Published { mandatory, message, targets });
+    /// Deliveries to consumers that are settled only once this commits: until then they use prefetch.
+    pub(super) fn consumed(&self) -> usize {
+        let deliveries = self.settlements.iter().flat_map(|settlement| &settlement.deliveries);
+        deliveries.filter(|delivery| delivery.consumer.is_some()).count()
     }
 
     pub(super) fn settle(&mut self, settlement: Settlement) {
@@ -50,6 +52,13 @@ impl Broker {
         Ok(())
     }
 
+    /// Keeps a publish until the transaction commits.
+    pub(super) fn hold_back(&mut self, at: At, mandatory: bool, message: Message, targets: NamedTargets) {
+        if let Mode::Tx(transaction) = &mut self.open_channel(at).mode {
+            transaction.published.push(Published { mandatory, message, targets });
+        }
+    }
+
     fn transaction(&mut self, at: At) -> Result<Transaction, Error> {
         match &mut self.open_channel(at).mode {
             Mode::Tx(transaction) => Ok(std::mem::take(transaction)),
@@ -60,8 +69,8 @@ impl Broker {
     pub(super) fn tx_commit(&mut self, at: At, effects: &mut Effects) -> Result<(), Error> {
         let transaction = self.transaction(at)?;
         let mut complete = true;
-        for Published { mandatory, message, mut targets } in transaction.published {
-            self.find_again(&message, &mut targets);
+        for Published { mandatory, message, targets } in transaction.published {
+            let targets = self.find_targets(&targets);
             complete &= self.deliver_to_queues(at, mandatory, message, &targets, effects);
         }
         let partial = if complete { Ok(()) } else { Err(Error::precondition("partial tx completion")) };

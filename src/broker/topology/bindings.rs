@@ -2,13 +2,14 @@
 
 use super::exchanges::check_not_default;
 use crate::amqp::{AMQPClass, FieldTable, exchange as exchange_methods, queue as queue_methods};
-use crate::broker::channel::reply_to;
+use crate::broker::channel::{reply_to, strip_cr_lf};
 use crate::broker::exchange::{Destination, ExchangeId, Kind};
 use crate::broker::{At, Broker, Effects, Error};
 
 impl Broker {
     pub(in crate::broker) fn queue_bind(&mut self, at: At, bind: queue_methods::Bind, effects: &mut Effects) -> Result<(), Error> {
-        let named = bind.queue.as_str();
+        let named = &*strip_cr_lf(bind.queue.as_str());
+        let exchange = strip_cr_lf(bind.exchange.as_str());
         if reply_to::is_pseudo_queue(named) {
             return Err(Error::volatile_queue());
         }
@@ -18,8 +19,8 @@ impl Broker {
             "" if named.is_empty() => &*queue,
             key => key,
         };
-        check_not_default(bind.exchange.as_str())?;
-        let source = self.exchange_named(bind.exchange.as_str())?;
+        check_not_default(&exchange)?;
+        let source = self.exchange_named(&exchange)?;
         let destination = Destination::Queue(self.queue_for(at, &queue)?);
         self.bind(source, destination, key, bind.arguments)?;
         if !bind.nowait {
@@ -30,7 +31,8 @@ impl Broker {
     }
 
     pub(in crate::broker) fn queue_unbind(&mut self, at: At, unbind: &queue_methods::Unbind, effects: &mut Effects) -> Result<(), Error> {
-        let named = unbind.queue.as_str();
+        let named = &*strip_cr_lf(unbind.queue.as_str());
+        let exchange = strip_cr_lf(unbind.exchange.as_str());
         if reply_to::is_pseudo_queue(named) {
             return Err(Error::volatile_queue());
         }
@@ -39,9 +41,9 @@ impl Broker {
             "" if named.is_empty() => &*queue,
             key => key,
         };
-        check_not_default(unbind.exchange.as_str())?;
+        check_not_default(&exchange)?;
         // Whatever is missing, the reply is unbind-ok (behaviour X12); a lock guards only a binding that is there.
-        let source = self.exchange_named(unbind.exchange.as_str());
+        let source = self.exchange_named(&exchange);
         if let (Some(&destination), Ok(source)) = (self.queue_names.get(&*queue), source) {
             let destination = Destination::Queue(destination);
             if self.exchanges[source].is_bound(destination, key, &unbind.arguments) {
@@ -55,10 +57,11 @@ impl Broker {
     }
 
     pub(in crate::broker) fn exchange_bind(&mut self, at: At, bind: exchange_methods::Bind, effects: &mut Effects) -> Result<(), Error> {
-        check_not_default(bind.destination.as_str())?;
-        check_not_default(bind.source.as_str())?;
-        let source = self.exchange_named(bind.source.as_str())?;
-        let destination = Destination::Exchange(self.exchange_named(bind.destination.as_str())?);
+        let (source, destination) = (strip_cr_lf(bind.source.as_str()), strip_cr_lf(bind.destination.as_str()));
+        check_not_default(&destination)?;
+        check_not_default(&source)?;
+        let source = self.exchange_named(&source)?;
+        let destination = Destination::Exchange(self.exchange_named(&destination)?);
         self.bind(source, destination, bind.routing_key.as_str(), bind.arguments)?;
         if !bind.nowait {
             let ok = AMQPClass::Exchange(exchange_methods::AMQPMethod::BindOk(exchange_methods::BindOk {}));
@@ -73,9 +76,10 @@ impl Broker {
         unbind: &exchange_methods::Unbind,
         effects: &mut Effects,
     ) -> Result<(), Error> {
-        check_not_default(unbind.destination.as_str())?;
-        check_not_default(unbind.source.as_str())?;
-        let ends = (self.exchange_named(unbind.source.as_str()), self.exchange_named(unbind.destination.as_str()));
+        let (source, destination) = (strip_cr_lf(unbind.source.as_str()), strip_cr_lf(unbind.destination.as_str()));
+        check_not_default(&destination)?;
+        check_not_default(&source)?;
+        let ends = (self.exchange_named(&source), self.exchange_named(&destination));
         if let (Ok(source), Ok(destination)) = ends {
             self.unbind(source, Destination::Exchange(destination), unbind.routing_key.as_str(), &unbind.arguments);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::amqp::{AMQPClass, AMQPValue, FieldTable, exchange as methods};
+use crate::broker::channel::strip_cr_lf;
 use crate::broker::error;
 use crate::broker::exchange::{Destination, Exchange, ExchangeId, Kind};
 use crate::broker::queue::arguments::equivalent;
@@ -37,7 +38,7 @@ impl Broker {
     }
 
     pub(in crate::broker) fn exchange_declare(&mut self, at: At, declare: methods::Declare, effects: &mut Effects) -> Result<(), Error> {
-        let name = declare.exchange.as_str().replace(['\r', '\n'], "");
+        let name = strip_cr_lf(declare.exchange.as_str());
         let nowait = declare.nowait;
         if declare.passive {
             check_not_default(&name)?;
@@ -119,7 +120,7 @@ impl Broker {
     }
 
     pub(in crate::broker) fn exchange_delete(&mut self, at: At, delete: &methods::Delete, effects: &mut Effects) -> Result<(), Error> {
-        let name = delete.exchange.as_str().replace(['\r', '\n'], "");
+        let name = strip_cr_lf(delete.exchange.as_str());
         check_not_default(&name)?;
         if name.starts_with("amq.") {
             return Err(Error::system_exchange(&self.vhost, &name));

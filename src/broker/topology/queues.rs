@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::amqp::{AMQPClass, queue as methods};
-use crate::broker::channel::reply_to;
+use crate::broker::channel::{reply_to, strip_cr_lf};
 use crate::broker::error;
 use crate::broker::exchange::Destination;
 use crate::broker::queue::arguments::{self, Bounds};
@@ -14,7 +14,7 @@ const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 
 impl Broker {
     pub(in crate::broker) fn queue_declare(&mut self, at: At, declare: methods::Declare, effects: &mut Effects) -> Result<(), Error> {
-        let named = declare.queue.as_str().replace(['\r', '\n'], "");
+        let named = strip_cr_lf(declare.queue.as_str());
         let nowait = declare.nowait;
         if named.as_bytes().starts_with(reply_to::NAME) {
             return self.declare_reply_to(at, &named, nowait, effects);
@@ -147,7 +147,7 @@ impl Broker {
     }
 
     pub(in crate::broker) fn queue_delete(&mut self, at: At, delete: &methods::Delete, effects: &mut Effects) -> Result<(), Error> {
-        let name = self.expand_queue_name(at, delete.queue.as_str())?;
+        let name = self.expand_queue_name(at, &strip_cr_lf(delete.queue.as_str()))?;
         let mut doomed = None;
         // Deleting what is not there succeeds (gotcha 34).
         if self.queue_names.contains_key(&*name) {
