@@ -247,21 +247,18 @@ impl Decoder {
                 return Err(Fault::new(ReplyCode::NotImplemented, text, class_method));
             }
             _ => {
-                match method::check_arguments(class_method, arguments) {
-                    Ok(()) => {}
+                let changed = match method::check_arguments(class_method, arguments) {
+                    Ok(changed) => changed.map(|arguments| [&payload[..4], &arguments].concat()),
                     Err(table::Malformed::TooDeep) => {
                         let text = format!("field table nested more than {} deep", table::MAX_DEPTH);
-                        return Err(Fault::new(ReplyCode::SyntaxError, text, class_method));
-                    }
-                    Err(table::Malformed::KeyNotUtf8) => {
-                        let text = "field table key is not UTF-8";
                         return Err(Fault::new(ReplyCode::SyntaxError, text, class_method));
                     }
                     Err(table::Malformed::TextNotUtf8) => {
                         return Err(Fault::new(ReplyCode::FrameError, "Malformed UTF-8 in shortstr", (0, 0)));
                     }
                     Err(_) => return Err(cannot_decode()),
-                }
+                };
+                let payload = changed.as_deref().unwrap_or(payload);
                 let (_, class) = all_consuming(parse_class).parse(payload).map_err(|_| cannot_decode())?;
                 match &class {
                     AMQPClass::Connection(connection::AMQPMethod::TuneOk(tune_ok)) => {

@@ -50,10 +50,13 @@ fn fields(class_method: (u16, u16)) -> &'static str {
 /// Checks texts and tables among a method's arguments before a recursive parser sees them: `amq-protocol` follows
 /// nesting without a limit, and a table of 14 KB nested 2,000 deep would overflow the stack.
 ///
+/// Returns the arguments with other bytes where they hold a table with keys that are no text.
+///
 /// # Errors
 /// What is wrong, or that the arguments end too early.
-pub fn check_arguments(class_method: (u16, u16), arguments: &[u8]) -> Result<(), Malformed> {
+pub fn check_arguments(class_method: (u16, u16), arguments: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
     let mut rest = arguments;
+    let mut changed = None;
     for field in fields(class_method).bytes() {
         match field {
             b'h' => drop(table::take(&mut rest, 2)?),
@@ -63,8 +66,17 @@ pub fn check_arguments(class_method: (u16, u16), arguments: &[u8]) -> Result<(),
                 let text = table::short_string(&mut rest)?;
                 std::str::from_utf8(text).map_err(|_| Malformed::TextNotUtf8)?;
             }
-            _ => table::check(table::long_string(&mut rest)?, true)?,
+            _ => {
+                let before = arguments.len() - rest.len();
+                let entries = table::long_string(&mut rest)?;
+                table::check(entries)?;
+                if !table::has_text_keys(entries) {
+                    let table = table::with_text_keys(entries);
+                    let length = u32::try_from(table.len()).map_err(|_| Malformed::TooDeep)?;
+                    changed = Some([&arguments[..before], &length.to_be_bytes(), &table, rest].concat());
+                }
+            }
         }
     }
-    Ok(())
+    Ok(changed)
 }

@@ -56,7 +56,7 @@ impl<'a> Properties<'a> {
             if flags & flag != 0 {
                 let value = take_value(&mut rest, flag)?;
                 if flag == HEADERS {
-                    table::check(value, false)?;
+                    table::check(value)?;
                 }
             }
         }

@@ -27,8 +27,6 @@ pub enum Malformed {
     Truncated,
     UnknownType(u8),
     TooDeep,
-    /// Only where keys must be text: `amq-protocol` cannot hold others.
-    KeyNotUtf8,
     /// A short string among the arguments of a method.
     TextNotUtf8,
 }
@@ -91,33 +89,88 @@ pub fn value<'a>(input: &mut &'a [u8]) -> Result<Value<'a>, Malformed> {
 ///
 /// # Errors
 /// The first thing found wrong.
-pub fn check(mut entries: &[u8], keys_are_utf8: bool) -> Result<(), Malformed> {
-    check_table(&mut entries, keys_are_utf8, 1)
+pub fn check(entries: &[u8]) -> Result<(), Malformed> {
+    check_table(entries, 1)
 }
 
-fn check_table(entries: &mut &[u8], keys_are_utf8: bool, depth: usize) -> Result<(), Malformed> {
+fn check_table(mut entries: &[u8], depth: usize) -> Result<(), Malformed> {
     while !entries.is_empty() {
-        let key = short_string(entries)?;
-        if keys_are_utf8 && std::str::from_utf8(key).is_err() {
-            return Err(Malformed::KeyNotUtf8);
-        }
-        check_value(value(entries)?, keys_are_utf8, depth)?;
+        short_string(&mut entries)?;
+        check_value(value(&mut entries)?, depth)?;
     }
     Ok(())
 }
 
-fn check_value(value_read: Value<'_>, keys_are_utf8: bool, depth: usize) -> Result<(), Malformed> {
+fn check_value(value_read: Value<'_>, depth: usize) -> Result<(), Malformed> {
     match value_read {
         Value::Table(_) | Value::Array(_) if depth >= MAX_DEPTH => Err(Malformed::TooDeep),
-        Value::Table(mut nested) => check_table(&mut nested, keys_are_utf8, depth + 1),
+        Value::Table(nested) => check_table(nested, depth + 1),
         Value::Array(mut values) => {
             while !values.is_empty() {
-                check_value(value(&mut values)?, keys_are_utf8, depth + 1)?;
+                check_value(value(&mut values)?, depth + 1)?;
             }
             Ok(())
         }
         _ => Ok(()),
     }
+}
+
+/// Whether all keys of a checked table are text, those of tables in it included.
+#[must_use]
+pub fn has_text_keys(table: &[u8]) -> bool {
+    entries(table).all(|(key, value)| std::str::from_utf8(key).is_ok() && value_has_text_keys(value))
+}
+
+fn value_has_text_keys(value: Value<'_>) -> bool {
+    match value {
+        Value::Table(nested) => has_text_keys(nested),
+        Value::Array(nested) => values(nested).all(value_has_text_keys),
+        _ => true,
+    }
+}
+
+/// A checked table with every key turned into text, for `amq-protocol`, which holds no others; RabbitMQ takes any bytes.
+#[must_use]
+pub fn with_text_keys(mut entries: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(entries.len() + 16);
+    while let Ok(key) = short_string(&mut entries) {
+        let text = String::from_utf8_lossy(key);
+        let mut end = text.len().min(usize::from(u8::MAX));
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        out.push(u8::try_from(end).unwrap_or(u8::MAX));
+        out.extend_from_slice(&text.as_bytes()[..end]);
+        let before = entries;
+        if value(&mut entries).is_err() {
+            break;
+        }
+        out.extend_from_slice(&value_with_text_keys(&before[..before.len() - entries.len()]));
+    }
+    out
+}
+
+fn value_with_text_keys(raw: &[u8]) -> Vec<u8> {
+    let mut rest = raw;
+    let nested = match value(&mut rest) {
+        Ok(Value::Table(entries)) => with_text_keys(entries),
+        Ok(Value::Array(mut values)) => {
+            let mut out = Vec::with_capacity(values.len());
+            while !values.is_empty() {
+                let before = values;
+                if value(&mut values).is_err() {
+                    break;
+                }
+                out.extend_from_slice(&value_with_text_keys(&before[..before.len() - values.len()]));
+            }
+            out
+        }
+        _ => return raw.to_vec(),
+    };
+    let mut out = vec![raw[0]];
+    out.extend_from_slice(&u32::try_from(nested.len()).unwrap_or(u32::MAX).to_be_bytes());
+    out.extend_from_slice(&nested);
+    out
 }
 
 /// The type letter of an entry of a checked table.

@@ -32,3 +32,18 @@ impl Watermark {
         self.limit
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alarm_clears_at_nine_tenths() {
+        let mut watermark = Watermark::new(1000);
+        assert_eq!(watermark.update(1000), None);
+        assert_eq!(watermark.update(1001), Some(Alarms { memory: true, disk: false }));
+        assert_eq!(watermark.update(950), None);
+        assert_eq!(watermark.update(900), Some(Alarms::default()));
+        assert_eq!(watermark.update(950), None);
+    }
+}

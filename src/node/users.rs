@@ -74,7 +74,7 @@ fn plain(response: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The entries of a field table, without its length.
 fn amqplain(response: &[u8]) -> Option<(&[u8], &[u8])> {
-    table::check(response, false).ok()?;
+    table::check(response).ok()?;
     let find = |wanted: &[u8]| {
         table::entries(response).find_map(|(key, value)| match value {
             Value::String(text) if key == wanted => Some(text),
@@ -82,4 +82,38 @@ fn amqplain(response: &[u8]) -> Option<(&[u8], &[u8])> {
         })
     };
     Some((find(b"LOGIN")?, find(b"PASSWORD")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn users(loopback_only: bool) -> Users {
+        Users::new(vec![User { name: "guest".into(), password: "secret".to_owned(), loopback_only }])
+    }
+
+    /// Behaviour C10.
+    #[test]
+    fn a_loopback_user_is_refused_from_elsewhere() {
+        let response = b"\0guest\0secret";
+        assert_eq!(users(true).authenticate("PLAIN", response, true), Some(Ok("guest".into())));
+        assert_eq!(users(true).authenticate("PLAIN", response, false), Some(Err(Refused::Login)));
+        assert_eq!(users(false).authenticate("PLAIN", response, false), Some(Ok("guest".into())));
+        assert_eq!(users(true).authenticate("ANONYMOUS", b"", false), Some(Err(Refused::Login)));
+    }
+
+    #[test]
+    fn an_empty_password_lets_nobody_in() {
+        let open = Users::new(vec![User { name: "guest".into(), password: String::new(), loopback_only: false }]);
+        assert_eq!(open.authenticate("PLAIN", b"\0guest\0", true), Some(Err(Refused::Login)));
+    }
+
+    #[test]
+    fn responses_of_another_form_are_malformed() {
+        for response in [&b""[..], b"guest", b"\0guest"] {
+            assert_eq!(users(true).authenticate("PLAIN", response, true), Some(Err(Refused::Malformed)));
+        }
+        assert_eq!(users(true).authenticate("AMQPLAIN", b"\x05LOGINS", true), Some(Err(Refused::Malformed)));
+        assert_eq!(users(true).authenticate("GSSAPI", b"", true), None);
+    }
 }

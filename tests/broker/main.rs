@@ -1,5 +1,6 @@
 //! The core without sockets: scenarios, properties, simulation.
 
+mod coverage;
 mod in_process;
 mod scenario;
 
