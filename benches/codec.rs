@@ -95,11 +95,7 @@ fn encode_deliver_with_amq_protocol(bencher: Bencher<'_, '_>, size: usize) {
     });
     let header =
         AMQPContentHeader { class_id: 60, body_size: size as u64, properties: basic::AMQPProperties::default().with_delivery_mode(1) };
-    let frames = [
-        AMQPFrame::Method(1, AMQPClass::Basic(deliver)),
-        AMQPFrame::Header(1, header),
-        AMQPFrame::Body(1, vec![7; size]),
-    ];
+    let frames = [AMQPFrame::Method(1, AMQPClass::Basic(deliver)), AMQPFrame::Header(1, header), AMQPFrame::Body(1, vec![7; size])];
     let mut buffer = Vec::new();
     bencher.counter(ItemsCount::new(MESSAGES)).bench_local(|| {
         buffer.clear();

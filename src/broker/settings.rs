@@ -25,8 +25,6 @@ pub struct Profile {
     pub global_qos_ignored: bool,
     /// V20: a reply to a requester that is gone counts as routed.
     pub gone_requester_counts_as_routed: bool,
-    /// V22: an exclusive queue is never durable.
-    pub exclusive_queues_are_transient: bool,
     /// V23: how many `#` a topic binding key may have.
     pub topic_wildcards_max: Option<usize>,
     /// V12, in bytes.
@@ -46,7 +44,6 @@ impl Profile {
         transient_nonexcl_queues_denied: false,
         global_qos_ignored: false,
         gone_requester_counts_as_routed: true,
-        exclusive_queues_are_transient: true,
         topic_wildcards_max: None,
         max_message_size: 16 * 1024 * 1024,
     };
@@ -64,7 +61,6 @@ impl Profile {
                 anonymous: false,
                 unknown_exchange_type_is_503: true,
                 delivery_mode_checked: true,
-                exclusive_queues_are_transient: false,
                 max_message_size: 128 * 1024 * 1024,
                 ..v4_0
             },

@@ -75,6 +75,8 @@ struct Connection {
     heartbeat: Duration,
     /// Something has come since the last look.
     received: bool,
+    /// The handshake ended with connection.close.
+    refused: bool,
     /// The last batch published something: the inbox has to have room before the next one.
     gated: bool,
 }
@@ -104,6 +106,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>
         partial: 0,
         heartbeat: Duration::ZERO,
         received: false,
+        refused: false,
         gated: false,
     };
     let why = connection.run().await;
@@ -120,14 +123,22 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>
 }
 
 /// Says that nothing more comes, then waits for the client to close. Closing at once with input unread would reset the
-/// connection, and the client might lose the close method that tells it why.
-async fn linger(stream: &TcpStream) {
-    let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Write);
+/// connection, and the client might lose the close method that tells it why. A client that was refused gets to answer
+/// first: some look for the end of the stream before they write their close-ok, and report a broken pipe instead of why.
+async fn linger(stream: &TcpStream, answer_first: bool) {
+    let mut says_no_more = !answer_first;
     let until_closed = async {
+        if says_no_more {
+            let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Write);
+        }
         while stream.readable().await.is_ok() {
             let read = READ_BUFFER.with_borrow_mut(|buffer| stream.try_read(buffer));
             match read {
-                Ok(n) if n > 0 => {}
+                Ok(n) if n > 0 => {
+                    if !std::mem::replace(&mut says_no_more, true) {
+                        let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Write);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 _ => return,
             }
@@ -149,7 +160,7 @@ impl Connection {
             let pending = shared.pending();
             let closing = matches!(self.phase, Phase::Over) || shared.close_when_flushed.load(Ordering::Acquire);
             if closing && pending == 0 {
-                linger(&shared.stream).await;
+                linger(&shared.stream, self.refused).await;
                 return Ok(());
             }
             timers.follow(self);
@@ -295,6 +306,7 @@ impl Connection {
                 Step::Close => {
                     tracing::info!(peer = %self.peer, "handshake refused");
                     self.phase = Phase::Over;
+                    self.refused = true;
                 }
                 Step::Open { vhost, opened, heartbeat_s, connection_name } => {
                     self.heartbeat = Duration::from_secs(heartbeat_s.into());

@@ -53,7 +53,8 @@ impl Broker {
     fn declare(&mut self, at: At, named: &str, declare: methods::Declare) -> Result<QueueId, Error> {
         let profile = &self.settings.profile;
         let flags = Flags {
-            durable: declare.durable && !(declare.exclusive && profile.exclusive_queues_are_transient),
+            // An exclusive queue ends with its connection, whatever it says (V22; RabbitMQ 3.10 does the same).
+            durable: declare.durable && !declare.exclusive,
             exclusive: declare.exclusive,
             auto_delete: declare.auto_delete,
         };
