@@ -72,7 +72,11 @@ impl Serve {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => return misused(&error),
+        Err(help) => help.exit(),
+    };
     let Command::Serve(serve) = cli.command.unwrap_or(Command::Serve(cli.serve));
     let config = match serve.config() {
         Ok(config) => config,
@@ -104,6 +108,17 @@ async fn serve_until_signal(config: Config) -> ExitCode {
     }
     server.stop().await;
     ExitCode::SUCCESS
+}
+
+/// One line instead of clap's page.
+fn misused(error: &clap::Error) -> ExitCode {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    #[expect(clippy::print_stderr, reason = "the one line that says what is wrong with the command")]
+    {
+        eprintln!("leveret: {line} (--help lists the options)");
+    }
+    ExitCode::from(2)
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {

@@ -293,6 +293,10 @@ impl Decoder {
         let Some(PublishArguments { exchange, routing_key, bits }) = PublishArguments::read(arguments) else {
             return Err(Fault::cannot_decode(arguments, method::BASIC_PUBLISH));
         };
+        if channel == 0 {
+            let text = "unexpected method in connection state running";
+            return Err(Fault::new(ReplyCode::ChannelError, text, method::BASIC_PUBLISH));
+        }
         let (mandatory, immediate) = (bits & 1 != 0, bits & 2 != 0);
         if let Some((properties, body, took)) = self.whole_content(channel, rest) {
             let message = Message::new(exchange, routing_key, properties, body);

@@ -90,7 +90,14 @@ impl Broker {
         let Some(connection) = self.connection(id) else { return };
         match connection.state {
             State::Running => match command {
-                Command::Fault(fault) => self.close_connection(id, (0, 0), &fault.into(), effects),
+                Command::Fault(fault) => {
+                    let out_of_step = fault.out_of_step;
+                    self.close_connection(id, (0, 0), &fault.into(), effects);
+                    if out_of_step {
+                        self.set_ended(id);
+                        effects.actions.push(Action::CloseUnanswered(id));
+                    }
+                }
                 Command::Method(0, method) => self.connection_method(id, &method, effects),
                 command => self.channel_command(id, command, effects),
             },

@@ -18,6 +18,8 @@ impl ConnectionId {
 pub enum Action {
     /// Send what there is, then close the socket.
     CloseSocket(ConnectionId),
+    /// The same, but the client has been sent a connection.close whose answer cannot be read: give it time to answer.
+    CloseUnanswered(ConnectionId),
     /// The broker has sent connection.close: give the client this long to answer.
     AwaitCloseOk(ConnectionId),
     /// Read nothing more from this connection until `ResumeReading`.

@@ -314,6 +314,7 @@ impl State {
         });
         for action in effects.actions.drain(..) {
             let (Action::CloseSocket(id)
+            | Action::CloseUnanswered(id)
             | Action::AwaitCloseOk(id)
             | Action::PauseReading(id)
             | Action::ResumeReading(id)
@@ -321,6 +322,10 @@ impl State {
             let Some(shared) = of(id) else { continue };
             match action {
                 Action::CloseSocket(_) => shared.close_when_flushed.store(true, Ordering::Release),
+                Action::CloseUnanswered(_) => {
+                    shared.unanswered.store(true, Ordering::Release);
+                    shared.close_when_flushed.store(true, Ordering::Release);
+                }
                 Action::AwaitCloseOk(_) => shared.awaits_close_ok.store(true, Ordering::Release),
                 Action::PauseReading(_) => shared.paused.store(true, Ordering::Release),
                 Action::ResumeReading(_) => shared.paused.store(false, Ordering::Release),

@@ -75,8 +75,6 @@ struct Connection {
     heartbeat: Duration,
     /// Something has come since the last look.
     received: bool,
-    /// The handshake ended with connection.close.
-    refused: bool,
     /// The last batch published something: the inbox has to have room before the next one.
     gated: bool,
 }
@@ -106,7 +104,6 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>
         partial: 0,
         heartbeat: Duration::ZERO,
         received: false,
-        refused: false,
         gated: false,
     };
     let why = connection.run().await;
@@ -120,6 +117,15 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>
     }
     shell.connections.fetch_sub(1, Ordering::SeqCst);
     shell.ended.notify_one();
+}
+
+/// Sends something of the handshake; no loop waits for a report about this connection yet.
+fn send(shared: &Shared, out: &mut Output) {
+    if !out.is_empty() {
+        shared.push(out);
+        out.clear();
+        shared.flush(0);
+    }
 }
 
 /// Says that nothing more comes, then waits for the client to close. Closing at once with input unread would reset the
@@ -160,7 +166,7 @@ impl Connection {
             let pending = shared.pending();
             let closing = matches!(self.phase, Phase::Over) || shared.close_when_flushed.load(Ordering::Acquire);
             if closing && pending == 0 {
-                linger(&shared.stream, self.refused).await;
+                linger(&shared.stream, shared.unanswered.load(Ordering::Acquire)).await;
                 return Ok(());
             }
             timers.follow(self);
@@ -175,14 +181,15 @@ impl Connection {
                 (false, false) => Interest::ERROR,
             };
             let ready = tokio::select! {
+                // Timers first: the socket of a busy publisher is always ready, and it waits for our heartbeats.
                 biased;
-                ready = shared.stream.ready(interest) => ready?,
-                () = shared.wake.notified() => continue,
-                () = alarm_ended, if held_back => continue,
                 () = &mut timers.sleep => {
                     timers.fired(self)?;
                     continue;
                 }
+                ready = shared.stream.ready(interest) => ready?,
+                () = shared.wake.notified() => continue,
+                () = alarm_ended, if held_back => continue,
             };
             if ready.is_error() && !ready.is_readable() && !ready.is_writable() {
                 return Err(io::ErrorKind::ConnectionReset.into());
@@ -289,7 +296,7 @@ impl Connection {
                 self.phase = Phase::Over;
             }
         }
-        self.send(&mut out);
+        send(&self.shared, &mut out);
     }
 
     /// Takes the commands that belong to the handshake; those behind it are left.
@@ -306,11 +313,13 @@ impl Connection {
                 Step::Close => {
                     tracing::info!(peer = %self.peer, "handshake refused");
                     self.phase = Phase::Over;
-                    self.refused = true;
+                    self.shared.unanswered.store(true, Ordering::Release);
                 }
                 Step::Open { vhost, opened, heartbeat_s, connection_name } => {
                     self.heartbeat = Duration::from_secs(heartbeat_s.into());
                     tracing::debug!(peer = %self.peer, %vhost, user = %opened.user, name = connection_name, "connection opened");
+                    // Before open-ok, which the loop writes by itself.
+                    send(&self.shared, &mut out);
                     match self.shell.broker_loop(&vhost) {
                         Some(broker_loop) => {
                             let id = broker_loop.connected(Arc::clone(&self.shared), opened);
@@ -323,14 +332,7 @@ impl Connection {
         }
         let behind: Vec<Command> = left.collect();
         commands.extend(behind);
-        self.send(&mut out);
-    }
-
-    fn send(&self, out: &mut Output) {
-        if !out.is_empty() {
-            self.shared.push(out);
-            self.flush();
-        }
+        send(&self.shared, &mut out);
     }
 
     /// Keeps the node's account of what connections have received in part.
@@ -424,7 +426,8 @@ impl Timers {
         if sent == self.sent_before && shared.pending() == 0 {
             let mut out = Output::default();
             out.bytes.extend_from_slice(&HEARTBEAT_FRAME);
-            connection.send(&mut out);
+            shared.push(&mut out);
+            connection.flush();
         }
         self.sent_before = connection.shared.sent.load(Ordering::Relaxed);
         self.halves += 1;

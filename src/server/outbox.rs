@@ -75,6 +75,8 @@ pub(super) struct Shared {
     pub(super) paused: AtomicBool,
     pub(super) close_when_flushed: AtomicBool,
     pub(super) awaits_close_ok: AtomicBool,
+    /// The client was sent a connection.close whose answer is not waited for.
+    pub(super) unanswered: AtomicBool,
     /// Bytes ever written, for the heartbeats.
     pub(super) sent: AtomicU64,
     held: Arc<Held>,
@@ -98,6 +100,7 @@ impl Shared {
             paused: AtomicBool::new(false),
             close_when_flushed: AtomicBool::new(false),
             awaits_close_ok: AtomicBool::new(false),
+            unanswered: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             held,
         }

@@ -136,7 +136,7 @@ impl World {
             self.effects.drain_outputs(|id, output| lines[id.index()].said.extend_from_slice(&flatten(output)));
             for action in self.effects.actions.drain(..) {
                 match action {
-                    Action::CloseSocket(id) => lines[id.index()].closed = true,
+                    Action::CloseSocket(id) | Action::CloseUnanswered(id) => lines[id.index()].closed = true,
                     Action::ReportFlushed(id) => flushed.push(id),
                     Action::AwaitCloseOk(_) | Action::PauseReading(_) | Action::ResumeReading(_) => {}
                 }
