@@ -18,7 +18,7 @@ const EXCHANGE_LENGTH: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Message {
     /// HEAD, exchange, routing key, properties, and the body unless it is large.
-    blob: Arc<[u8]>,
+    blob: Bytes,
     large: Option<Arc<Vec<Bytes>>>,
 }
 
@@ -36,16 +36,15 @@ impl Message {
     /// Copies everything into one allocation. `exchange` and `routing_key` are short strings (255 bytes at most).
     #[must_use]
     pub fn new(exchange: &[u8], routing_key: &[u8], properties: &[u8], body: &[u8]) -> Self {
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.clear();
-            scratch.extend_from_slice(&u32::try_from(properties.len()).unwrap_or(u32::MAX).to_le_bytes());
-            scratch.extend_from_slice(&[short(exchange.len()), short(routing_key.len())]);
-            scratch.extend_from_slice(exchange);
-            scratch.extend_from_slice(routing_key);
-            scratch.extend_from_slice(properties);
-            scratch.extend_from_slice(body);
-            Self { blob: Arc::from(scratch.as_slice()), large: None }
-        })
+        let mut blob = Vec::with_capacity(HEAD + exchange.len() + routing_key.len() + properties.len() + body.len());
+        blob.extend_from_slice(&u32::try_from(properties.len()).unwrap_or(u32::MAX).to_le_bytes());
+        blob.extend_from_slice(&[short(exchange.len()), short(routing_key.len())]);
+        blob.extend_from_slice(exchange);
+        blob.extend_from_slice(routing_key);
+        blob.extend_from_slice(properties);
+        blob.extend_from_slice(body);
+        // As long as its capacity, so this takes the allocation over.
+        Self { blob: blob.into(), large: None }
     }
 
     /// Keeps a large body as the parts in which it was received.
@@ -126,15 +125,10 @@ impl Message {
     /// Whether nobody else holds this message: dropping it frees its memory.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        Arc::strong_count(&self.blob) == 1
+        self.blob.is_unique()
     }
 }
 
 fn short(n: usize) -> u8 {
     u8::try_from(n).expect("a short string has at most 255 bytes")
-}
-
-thread_local! {
-    /// Where a message is put together before its one allocation, whose size must be known.
-    static SCRATCH: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
 }
