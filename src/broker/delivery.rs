@@ -22,6 +22,7 @@ impl Broker {
             return false;
         }
         let entry = queue.ready.entry(message);
+        self.memory += Entry::MEMORY;
         if queue.ready.is_empty()
             && queue.consumers.anyone_waiting()
             && let Some(consumer) = self.take_turn(id, effects)
@@ -39,7 +40,7 @@ impl Broker {
         let too_long = |queue: &&mut Queue| queue.bounds.overflow == Overflow::DropHead && queue.overflows();
         while let Some(queue) = self.queues.get_mut(id).filter(too_long) {
             let Some(entry) = queue.ready.pop() else { return };
-            self.release(entry.message);
+            self.release_entry(entry);
         }
     }
 
@@ -91,7 +92,7 @@ impl Broker {
         let to = Recipient { channel: consumer.channel, consumer_tag: consumer.tag.as_bytes(), frame_max: connection.opened.frame_max };
         effects.output(consumer.connection).basic_deliver(to, tag, entry.redelivered, &entry.message);
         if consumer.no_ack {
-            self.release(entry.message);
+            self.release_entry(entry);
             return;
         }
         consumer.unacked += 1;

@@ -24,7 +24,7 @@ use slotmap::SlotMap;
 use crate::amqp::{Command, Message};
 use connection::Connection;
 use exchange::{Destination, Exchange, ExchangeId};
-use queue::{Consumer, ConsumerId, Queue, QueueId};
+use queue::{Consumer, ConsumerId, Entry, Queue, QueueId};
 use random::Random;
 
 pub use connection::{Capabilities, Opened, connection_close};
@@ -66,6 +66,8 @@ pub enum Input<'a> {
     Connected(ConnectionId, Opened),
     /// A connection has read these; they are taken out of the vector.
     Received(ConnectionId, &'a mut Vec<Command>),
+    /// A connection is in the middle of a content, while there is an alarm.
+    Publishing(ConnectionId),
     /// A connection's socket has taken its output, but for this many bytes.
     Flushed(ConnectionId, usize),
     /// A connection's socket is gone.
@@ -102,7 +104,7 @@ pub struct Broker {
     connections: Vec<Option<Connection>>,
     /// Changes with every exchange, queue and binding: routes found before are void then.
     topology: u64,
-    /// Bytes of the messages in here.
+    /// Bytes of the messages in here, and of their entries.
     memory: u64,
     /// Channels that owe confirms, which are sent when the inputs at hand are done.
     confirming: Vec<At>,
@@ -146,6 +148,7 @@ impl Broker {
                 }
                 self.send_confirms(effects);
             }
+            Input::Publishing(connection) => self.note_published(connection, effects),
             Input::Flushed(connection, pending) => self.flushed(connection, pending, effects),
             Input::Disconnected(connection) => self.disconnected(connection, effects),
             Input::Alarms(alarms) => self.alarms_changed(alarms, effects),
@@ -153,7 +156,7 @@ impl Broker {
         }
     }
 
-    /// Bytes of all messages here, ready or unacked, each counted once.
+    /// Bytes of memory that messages take, each counted once, and their entries in queues and channels.
     #[must_use]
     pub fn memory(&self) -> u64 {
         self.memory
@@ -175,6 +178,12 @@ impl Broker {
         if let Some(connection) = self.connection(id) {
             connection.pending = pending;
         }
+    }
+
+    /// An entry of a queue, ready or unacked, ends.
+    fn release_entry(&mut self, entry: Entry) {
+        self.memory -= Entry::MEMORY;
+        self.release(entry.message);
     }
 
     /// A message leaves this holder; its memory is free when it was the last.

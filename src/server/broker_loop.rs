@@ -28,6 +28,7 @@ const ROUNDS: usize = 16;
 enum Submission {
     Connected(ConnectionId, Arc<Shared>, Opened),
     Received { connection: ConnectionId, commands: Vec<Command>, bytes: usize },
+    Publishing(ConnectionId),
     Flushed(ConnectionId, usize),
     Disconnected(ConnectionId),
     Alarms(Alarms),
@@ -158,6 +159,11 @@ impl BrokerLoop {
         self.drive();
     }
 
+    pub(super) fn publishing(self: &Arc<Self>, connection: ConnectionId) {
+        self.inbox.lock().urgent.push_back(Submission::Publishing(connection));
+        self.drive();
+    }
+
     pub(super) fn flushed(self: &Arc<Self>, connection: ConnectionId, pending: usize) {
         self.inbox.lock().urgent.push_back(Submission::Flushed(connection, pending));
         self.drive();
@@ -276,6 +282,7 @@ impl BrokerLoop {
                     freed.bytes += bytes;
                     super::connection::keep_commands(commands);
                 }
+                Submission::Publishing(id) => broker.handle(now, Input::Publishing(id), effects),
                 Submission::Flushed(id, pending) => broker.handle(now, Input::Flushed(id, pending), effects),
                 Submission::Disconnected(id) => {
                     broker.handle(now, Input::Disconnected(id), effects);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::Shell;
@@ -26,6 +27,10 @@ const READ_SIZE: usize = 256 * 1024;
 const LARGE_READ: usize = 16 * 1024;
 /// How many times what stops deliveries may wait for a socket before its client is not read any more.
 const OUTBOXES: usize = 16;
+/// How long a connection may take to finish a content while memory is short, before it is another one's turn.
+const TURN: Duration = Duration::from_secs(10);
+/// How often a connection that is not read is looked at for whether its client is still there.
+const HANG_UP_CHECK: Duration = Duration::from_secs(1);
 /// How long a client may take to answer connection.close (behaviour C32).
 const CLOSE_OK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -75,6 +80,13 @@ struct Connection {
     heartbeat: Duration,
     /// Something has come since the last look.
     received: bool,
+    /// Nothing is read for now, so that silence means nothing.
+    held_back: bool,
+    /// The broker knows that it is held back in the middle of a content.
+    told: bool,
+    turn: Option<Turn>,
+    /// The client was found to have closed while nothing was read.
+    hung_up: bool,
     /// The last batch published something: the inbox has to have room before the next one.
     gated: bool,
 }
@@ -104,6 +116,10 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>
         partial: 0,
         heartbeat: Duration::ZERO,
         received: false,
+        held_back: false,
+        told: false,
+        turn: None,
+        hung_up: false,
         gated: false,
     };
     let why = connection.run().await;
@@ -171,8 +187,11 @@ impl Connection {
             }
             timers.follow(self);
             let alarm_ended = shell.alarm_ended.notified();
-            let held_back = self.is_held_back(pending);
-            let reads = !closing && !held_back;
+            let may_read = self.may_read(pending);
+            let reads = !closing && may_read;
+            self.held_back = !closing && !may_read;
+            self.tell_that_it_publishes();
+            let wants_turn = self.held_back && self.is_in_content() && pending <= self.output_limit;
             let interest = match (reads, pending > 0) {
                 (true, true) => Interest::READABLE | Interest::WRITABLE,
                 (true, false) => Interest::READABLE,
@@ -189,7 +208,15 @@ impl Connection {
                 }
                 ready = shared.stream.ready(interest) => ready?,
                 () = shared.wake.notified() => continue,
-                () = alarm_ended, if held_back => continue,
+                () = alarm_ended, if self.held_back => continue,
+                turn = async { Arc::clone(&shell.turn).acquire_owned().await }, if wants_turn => {
+                    self.turn = turn.ok().map(|permit| Turn { ends: Instant::now() + TURN, _permit: permit });
+                    continue;
+                }
+                () = async { tokio::time::sleep(HANG_UP_CHECK).await }, if self.held_back => {
+                    self.hung_up = has_hung_up(&shared.stream).await;
+                    continue;
+                }
             };
             if ready.is_error() && !ready.is_readable() && !ready.is_writable() {
                 return Err(io::ErrorKind::ConnectionReset.into());
@@ -345,12 +372,48 @@ impl Connection {
         }
     }
 
-    /// Whether reading has to wait: the broker has blocked the connection; or its client does not read what it caused,
-    /// replies and returns and gets; or memory is short and it is in the middle of large contents.
-    fn is_held_back(&self, pending: usize) -> bool {
-        self.shared.paused.load(Ordering::Acquire)
-            || pending > self.output_limit
-            || (self.partial > LARGE_READ && self.shell.alarm.load(Ordering::Acquire))
+    /// Whether it holds much of a content while memory is short.
+    fn is_in_content(&self) -> bool {
+        self.partial > LARGE_READ && self.shell.alarm.load(Ordering::Acquire)
+    }
+
+    /// The broker hears once that a connection is held back in the middle of a content, so that it tells the client.
+    fn tell_that_it_publishes(&mut self) {
+        let in_content = self.held_back && self.is_in_content();
+        if let Phase::Running(id, broker_loop) = &self.phase
+            && in_content
+            && !self.told
+        {
+            broker_loop.publishing(*id);
+        }
+        self.told = in_content;
+    }
+
+    /// Reading waits when the client does not read what it caused (replies, returns, gets), when the broker has blocked
+    /// the connection, and in the middle of a content while memory is short, unless it is this connection's turn.
+    /// A client that has hung up is read to its end: what it sent counts, and what is its own ends.
+    fn may_read(&mut self, pending: usize) -> bool {
+        let in_content = self.is_in_content();
+        if !in_content || self.turn.as_ref().is_some_and(|turn| turn.ends <= Instant::now()) {
+            self.turn = None;
+        }
+        let blocked = self.shared.paused.load(Ordering::Acquire) || in_content;
+        pending <= self.output_limit && (!blocked || self.turn.is_some() || self.hung_up)
+    }
+}
+
+/// The right to read on while memory is short, until a content is complete; others wait for it, so it ends in time.
+struct Turn {
+    ends: Instant,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Whether the client has closed its side, with bytes unread before the end.
+async fn has_hung_up(stream: &TcpStream) -> bool {
+    tokio::select! {
+        biased;
+        ready = stream.ready(Interest::READABLE) => ready.is_ok_and(tokio::io::Ready::is_read_closed),
+        () = std::future::ready(()) => false,
     }
 }
 
@@ -435,7 +498,7 @@ impl Timers {
             return Ok(());
         }
         // A blocked connection is not read, so its silence means nothing (behaviour C24).
-        let heard = std::mem::take(&mut connection.received) || connection.shared.paused.load(Ordering::Acquire);
+        let heard = std::mem::take(&mut connection.received) || connection.held_back;
         self.missed = if heard { 0 } else { self.missed + 1 };
         if self.missed >= 2 {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "missed heartbeats from client"));

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::broker::{Alarms, Broker, Timestamp};
 use crate::config::Config;
@@ -47,6 +47,9 @@ struct Shell {
     held: Arc<Held>,
     /// The memory alarm is on.
     alarm: AtomicBool,
+    /// During an alarm, whose turn it is to finish a content that was begun: were nobody to, contents that fill the memory
+    /// between them would block each other for ever.
+    turn: Arc<Semaphore>,
     /// Told when the alarm ends.
     alarm_ended: Notify,
     connections: AtomicUsize,
@@ -111,6 +114,7 @@ impl Server {
             watermark: Mutex::new(Watermark::new(config.memory_limit())),
             held: Arc::default(),
             alarm: AtomicBool::new(false),
+            turn: Arc::new(Semaphore::new(1)),
             alarm_ended: Notify::new(),
             connections: AtomicUsize::new(0),
             ended: Notify::new(),

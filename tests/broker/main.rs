@@ -2,7 +2,9 @@
 
 mod coverage;
 mod in_process;
+mod properties;
 mod scenario;
+mod simulation;
 
 use std::path::Path;
 

@@ -20,7 +20,7 @@ impl Broker {
         let to = Recipient { channel: at.channel, consumer_tag: &[], frame_max };
         effects.output(at.connection).basic_get_ok(to, tag, entry.redelivered, &entry.message, message_count);
         if get.no_ack {
-            self.release(entry.message);
+            self.release_entry(entry);
         } else {
             let queue = &mut self.queues[id];
             queue.unacked += 1;

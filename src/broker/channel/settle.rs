@@ -54,7 +54,7 @@ impl Broker {
                 let mut credited = Credited::default();
                 for delivery in deliveries {
                     self.leave(&delivery, &mut credited);
-                    self.release(delivery.entry.message);
+                    self.release_entry(delivery.entry);
                 }
                 self.spend_credit(at, credited, effects);
             }
@@ -69,7 +69,7 @@ impl Broker {
             self.leave(&delivery, &mut credited);
             let Delivery { queue, mut entry, .. } = delivery;
             let Some(requeued_to) = self.queues.get_mut(queue) else {
-                self.release(entry.message);
+                self.release_entry(entry);
                 continue;
             };
             entry.redelivered = true;

@@ -14,6 +14,11 @@ pub struct Entry {
     pub redelivered: bool,
 }
 
+impl Entry {
+    /// Bytes that an entry takes beside its message: itself, and what collections that grow keep in reserve.
+    pub const MEMORY: u64 = 2 * size_of::<Entry>() as u64 + 16;
+}
+
 /// Invariant: positions in `published` rise; `requeued` holds only positions that were taken from it before.
 #[derive(Debug, Default)]
 pub struct Ready {

@@ -142,7 +142,7 @@ impl Broker {
         let mut dropped = 0;
         while let Some(entry) = self.queues[id].ready.pop() {
             dropped += 1;
-            self.release(entry.message);
+            self.release_entry(entry);
         }
         dropped
     }

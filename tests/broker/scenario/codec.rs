@@ -58,6 +58,10 @@ impl Arguments {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
+    pub fn values(&self) -> impl Iterator<Item = &Argument> {
+        self.0.iter().map(|(_, value)| value)
+    }
+
     pub fn number(&self, name: &str) -> u64 {
         match self.get(name) {
             Some(Argument::Number(number)) => *number,

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use amq_protocol::frame::parsing::parse_frame;
-
 use super::channel::{Channel, Life};
-use super::codec::{Arguments, decode_method, encode_header, encode_method, frame, kind_of, property_kind};
+use super::codec::{Arguments, decode_method};
+use super::opinion::amq_protocol_agrees;
 use super::schema::Method;
-use super::text::{Text, hex};
+use super::text::hex;
 use super::transport::{Arrival, Transport};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub struct Link {
     pub frame_max: usize,
     pub channels: BTreeMap<u16, Channel>,
     /// For each connection.update-secret sent and not answered: whether the runner sent it.
-    secrets: VecDeque<bool>,
+    pub secrets: VecDeque<bool>,
     /// While the runner itself shakes hands, the answers on channel 0.
     pub handshake: Option<VecDeque<(&'static Method, Arguments)>>,
     /// Whether a channel.close is answered without the transcript saying so.
@@ -83,86 +82,6 @@ impl Link {
     pub fn abandon(&mut self) {
         self.transport.abandon();
         self.stage = Stage::Gone;
-    }
-
-    /// Sends what the text of a `>` line says, see the module header of `scenario`.
-    pub fn send_line(&mut self, channel: u16, text: &str) -> Result<(), String> {
-        let mut text = Text::new(text);
-        let word = text.bare();
-        match word.as_str() {
-            "raw" => {
-                let bytes = text.raw()?;
-                self.write(&bytes);
-            }
-            "frame" => {
-                let kind = text.bare().parse().map_err(|_| "not a frame type")?;
-                self.write(&frame(kind, channel, &text.raw()?));
-            }
-            "header" => {
-                let kind_of = |name: &str| match name {
-                    "class_id" => Some(super::schema::Kind::Short),
-                    "body_size" => Some(super::schema::Kind::LongLong),
-                    _ => property_kind(name),
-                };
-                let arguments = Arguments::parse(&mut text, kind_of)?;
-                let class_id = match arguments.number("class_id") {
-                    0 => 60,
-                    other => u16::try_from(other).map_err(|_| "class_id too large")?,
-                };
-                let payload = encode_header(class_id, arguments.number("body_size"), &arguments);
-                self.write(&frame(2, channel, &payload));
-            }
-            "body" => {
-                let body = text.raw()?;
-                self.write(&frame(3, channel, &body));
-            }
-            "only" => {
-                let name = text.bare();
-                self.send_method(channel, &name, &mut text, false)?;
-            }
-            name => self.send_method(channel, name, &mut text, true)?,
-        }
-        Ok(())
-    }
-
-    fn send_method(&mut self, channel: u16, name: &str, text: &mut Text, with_content: bool) -> Result<(), String> {
-        let method = Method::by_name(name).ok_or_else(|| format!("no method '{name}'"))?;
-        let arguments = Arguments::parse(text, |name| kind_of(method, name))?;
-        self.send(channel, method, &arguments, with_content);
-        Ok(())
-    }
-
-    pub fn send(&mut self, channel: u16, method: &'static Method, arguments: &Arguments, with_content: bool) {
-        self.remember(channel, method, arguments);
-        let mut bytes = frame(1, channel, &encode_method(method, arguments));
-        if method.has_content() && with_content {
-            let body = arguments.string("body");
-            bytes.extend(frame(2, channel, &encode_header(60, body.len() as u64, arguments)));
-            for part in body.chunks(self.frame_max - 8) {
-                bytes.extend(frame(3, channel, part));
-            }
-        }
-        self.write(&bytes);
-    }
-
-    fn remember(&mut self, channel: u16, method: &'static Method, arguments: &Arguments) {
-        match method.name {
-            "connection.close" => self.stage = Stage::Closing,
-            "connection.update-secret" => self.secrets.push_back(false),
-            "queue.declare" if !arguments.bit("passive") => {
-                let mut queue = arguments.string("queue").to_vec();
-                queue.retain(|byte| !b"\r\n".contains(byte));
-                self.queues.push((queue, arguments.bit("exclusive")));
-            }
-            "exchange.declare" if !arguments.bit("passive") => {
-                self.exchanges.push(arguments.string("exchange").to_vec());
-            }
-            "connection.tune-ok" => {
-                self.frame_max = usize::try_from(arguments.number("frame_max")).unwrap_or(0).max(4096);
-            }
-            _ => {}
-        }
-        self.channel(channel).sending(method);
     }
 
     /// Sends a method the transcript does not show.
@@ -249,8 +168,7 @@ impl Link {
         let frame_max = self.frame_max;
         let agreed = self.stage != Stage::Handshake;
         let channel = self.channel(number);
-        // A second opinion on every frame, from a codec that neither the runner nor the broker shares.
-        if !matches!(parse_frame(whole), Ok((rest, _)) if rest.is_empty()) {
+        if !amq_protocol_agrees(kind, whole, payload) {
             channel.complain(&format!("malformed frame {}", hex(whole)));
         }
         if agreed && whole.len() > frame_max {

@@ -44,15 +44,18 @@ mod handshake;
 mod janitor;
 mod link;
 mod names;
+mod opinion;
 mod play;
 mod report;
 mod schema;
 mod script;
+mod sending;
 #[cfg(test)]
 mod tests;
 mod text;
 mod transport;
 mod value;
+mod wildcard;
 
 use std::fs;
 use std::path::{Path, PathBuf};

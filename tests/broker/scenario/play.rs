@@ -9,6 +9,7 @@ use super::link::{Link, Stage};
 use super::names::Names;
 use super::script::{Action, Group, Step, Variant};
 use super::transport::Broker;
+use super::wildcard::keep_wildcards;
 
 /// How long an expected line may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -171,7 +172,7 @@ impl<'a> Player<'a> {
     }
 
     fn await_closed(&mut self, connection: &str) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(15);
         let link = self.link(connection);
         link.shows_goodbye = true;
         while link.stage != Stage::Gone && link.pump(deadline) {}
@@ -267,34 +268,6 @@ impl<'a> Player<'a> {
         }
         lines
     }
-}
-
-/// An expected line with `…` in it stands for any text there: where it fits, it takes the place of the actual line.
-fn keep_wildcards(expected: &[String], mut actual: Vec<String>) -> Vec<String> {
-    for (actual, expected) in actual.iter_mut().zip(expected) {
-        if expected.contains('…') && fits(expected, actual) {
-            actual.clone_from(expected);
-        }
-    }
-    actual
-}
-
-pub fn fits(expected: &str, actual: &str) -> bool {
-    let mut parts = expected.split('…');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = actual.strip_prefix(first) else {
-        return false;
-    };
-    let Some(last) = parts.next_back() else {
-        return rest.is_empty();
-    };
-    for part in parts {
-        match rest.split_once(part) {
-            Some((_, after)) => rest = after,
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }
 
 /// `c1<`, or with the channel `c1.2<`; what happens to the connection itself is on channel 0.

@@ -6,11 +6,11 @@ use super::codec::{
     Argument, Arguments, decode_header, decode_method, encode_header, encode_method, frame, kind_of, print_method, property_kind,
 };
 use super::names::Names;
-use super::play::fits;
 use super::schema::{METHODS, Method};
 use super::script::{Action, File};
 use super::text::Text;
 use super::value::{Reader, Value};
+use super::wildcard::fits;
 
 /// amq-protocol reads every method the schema writes, as the same method, and so does the runner.
 #[test]

@@ -4,6 +4,7 @@ use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, WriteContext, gen_frame,
 use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::protocol::{AMQPClass, basic};
 use leveret::amqp::Output;
+use leveret::amqp::frame::{self, Envelope};
 
 /// What arrives at a client: a method, and the content that belongs to it.
 #[derive(Clone, Debug)]
@@ -51,7 +52,8 @@ pub(super) fn read_all(mut input: &[u8], frame_max: usize) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     let mut missing: Option<usize> = None;
     while !input.is_empty() {
-        let (rest, frame) = parse_frame(input).unwrap_or_else(|e| panic!("the broker sent no frame: {e:?} at {:?}", &input[..input.len().min(32)]));
+        let (rest, frame) =
+            parse_frame(input).unwrap_or_else(|e| panic!("the broker sent no frame: {e:?} at {:?}", &input[..input.len().min(32)]));
         let size = input.len() - rest.len();
         input = rest;
         assert!(size <= frame_max, "a frame of {size} bytes, while {frame_max} are allowed");
@@ -80,6 +82,24 @@ pub(super) fn read_all(mut input: &[u8], frame_max: usize) -> Vec<Event> {
     }
     assert!(missing.is_none_or(|m| m == 0), "a content that does not end");
     events
+}
+
+/// Whether these are frames that `amq-protocol` reads. It has no texts that are not UTF-8, which only deliveries, gets
+/// and returns bring back to who has sent them: those must at least be cut right.
+pub(super) fn are_frames(mut input: &[u8], frame_max: usize) -> bool {
+    let mut readable = true;
+    while !input.is_empty() {
+        let Envelope { kind, size, .. } = Envelope::read(input).expect("an envelope");
+        let (frame, rest) = input.split_at(size + frame::OVERHEAD);
+        assert!((1..=3).contains(&kind) && frame.len() <= frame_max && frame.ends_with(&[frame::END]), "no frame: {frame:?}");
+        let reads = parse_frame(frame).is_ok();
+        let payload = &frame[frame::ENVELOPE..frame.len() - 1];
+        let echoes = kind == frame::HEADER || [[0, 60, 0, 50], [0, 60, 0, 60], [0, 60, 0, 71]].iter().any(|ids| payload.starts_with(ids));
+        assert!(reads || echoes && !payload.is_ascii(), "the broker sent no frame: {frame:?}");
+        readable &= reads;
+        input = rest;
+    }
+    readable
 }
 
 fn has_content(class: &AMQPClass) -> bool {

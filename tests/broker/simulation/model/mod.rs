@@ -12,7 +12,7 @@ mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub(super) use step::{Step, Truth};
+pub(super) use step::Step;
 
 use super::op::Publish;
 
@@ -47,6 +47,8 @@ struct Due {
     cancels: BTreeSet<(At, String)>,
     /// Whose channels have ended in the course of this step: what they were given on the way came back or was lost.
     dying: Option<Dying>,
+    /// Queues that have lost their last consumer with a connection.
+    left: Vec<String>,
     /// The step has several phases: the order between queues and connections is not known from outside.
     phases: bool,
     /// Copies that a commit brings, which a bounded queue may have refused: queue and position.
@@ -76,7 +78,12 @@ enum Reply {
     Count(&'static str, usize),
     ConsumeOk(String),
     CancelOk(String),
-    GetOk { id: u64, tag: u64, redelivered: bool, left: usize },
+    GetOk {
+        id: u64,
+        tag: u64,
+        redelivered: bool,
+        left: usize,
+    },
     ChannelClose(u16),
     ConnectionClose(u16),
     /// Which of the two is known when all that came in the step has been seen.
@@ -87,9 +94,10 @@ enum Reply {
 pub(super) struct Connection {
     pub(super) cancel_notify: bool,
     pub(super) hears_blocked: bool,
-    pub(super) frame_max: usize,
     /// Its channels are gone; only the closing handshake is left.
     pub(super) ended: bool,
+    /// The broker has sent connection.close, which is not answered yet.
+    pub(super) closing: bool,
     pub(super) channels: BTreeMap<u16, Channel>,
     pub(super) published: bool,
     pub(super) blocked: bool,
@@ -153,15 +161,12 @@ struct Transaction {
     settlements: Vec<(Vec<(u64, Held)>, Fate)>,
 }
 
-/// A publish held back until the commit.
+/// A publish held back until the commit: queues are named at the publish, and found at the commit.
 #[derive(Debug)]
 struct Uncommitted {
     id: u64,
     mandatory: bool,
-    /// Queues by name and unique number, as routed at the publish.
-    targets: Vec<(String, u64)>,
-    /// The default exchange finds its queue at the commit.
-    by_name: Option<String>,
+    queues: Vec<String>,
 }
 
 /// What a settlement does with a message.
@@ -183,6 +188,10 @@ impl Model {
             next_unique: 0,
             due: Due::default(),
         }
+    }
+
+    pub(super) fn knows_queue(&self, name: &str) -> bool {
+        self.queues.contains_key(name)
     }
 
     fn unique(&mut self) -> u64 {

@@ -15,26 +15,25 @@ impl Model {
         let connection = self.connections.get_mut(&at.0).expect("it is there");
         connection.published = true;
         self.published.insert(publish.id, publish.clone());
-        let by_default = publish.exchange.is_empty();
-        let names = if by_default {
-            [publish.key.clone()].into_iter().filter(|name| self.queues.contains_key(name)).collect()
+        let transactional = matches!(self.open(at).mode, Mode::Tx(_));
+        let queues: Vec<String> = if publish.exchange.is_empty() {
+            let there = transactional || self.queues.contains_key(&publish.key);
+            there.then(|| publish.key.clone()).into_iter().collect()
         } else {
             match self.topology.exchange(&publish.exchange) {
                 None => return Err(404),
                 Some(exchange) if exchange.internal => return Err(403),
-                Some(_) => self.topology.route(&publish.exchange, &publish.key, &publish.headers),
+                Some(_) => self.topology.route(&publish.exchange, &publish.key, &publish.headers).into_iter().collect(),
             }
         };
-        let targets: Vec<(String, u64)> = names.into_iter().map(|name| (name.clone(), self.queues[&name].unique)).collect();
         if let Mode::Tx(transaction) = &mut self.open(at).mode {
-            let by_name = by_default.then(|| publish.key.clone());
-            transaction.publishes.push(Uncommitted { id: publish.id, mandatory: publish.mandatory, targets, by_name });
+            transaction.publishes.push(Uncommitted { id: publish.id, mandatory: publish.mandatory, queues });
             return Ok(());
         }
-        let returned = (publish.mandatory && targets.is_empty()).then_some(publish.id);
+        let returned = (publish.mandatory && queues.is_empty()).then_some(publish.id);
         let mut refused = false;
-        for (name, _) in &targets {
-            refused |= !self.arrive(name, publish.id, delivered);
+        for name in queues {
+            refused |= !self.arrive(&name, publish.id, delivered);
         }
         if let Some(id) = returned {
             self.due.returns.push_back((at, id));
@@ -69,7 +68,7 @@ impl Model {
 
     /// A copy comes to a queue when a transaction commits.
     pub(super) fn arrive_at_commit(&mut self, name: &str, id: u64) {
-        let Some(queue) = self.queues.get_mut(name) else { return };
+        let queue = self.queues.get_mut(name).expect("found at the commit");
         let position = queue.next_position();
         queue.tally.arrived += 1;
         queue.ready.insert(position, Copy { id, redelivered: false });

@@ -86,19 +86,13 @@ impl Model {
     pub(super) fn tx_commit(&mut self, at: At, fails: bool) -> Result<(), u16> {
         let transaction = self.transaction(at)?;
         self.due.phases = true;
-        for Uncommitted { id, mandatory, targets, by_name } in transaction.publishes {
-            if targets.is_empty() && mandatory && by_name.as_ref().is_none_or(|name| !self.queues.contains_key(name)) {
+        for Uncommitted { id, mandatory, mut queues } in transaction.publishes {
+            queues.retain(|name| self.queues.contains_key(name));
+            if queues.is_empty() && mandatory {
                 self.due.returns.push_back((at, id));
             }
-            match by_name {
-                Some(name) => self.arrive_at_commit(&name, id),
-                None => {
-                    for (name, unique) in targets {
-                        if self.queues.get(&name).is_some_and(|q| q.unique == unique) {
-                            self.arrive_at_commit(&name, id);
-                        }
-                    }
-                }
+            for name in queues {
+                self.arrive_at_commit(&name, id);
             }
         }
         for (taken, fate) in transaction.settlements {

@@ -79,6 +79,13 @@ impl Model {
     fn handled(&mut self, at: At, op: &Op, first: bool, delivered: &Delivered, events: &[(u32, Event)]) {
         let connection = self.connections.get_mut(&at.0).expect("methods come from connections");
         if connection.ended {
+            if connection.closing && matches!(op, Op::ConnectionClose | Op::ConnectionCloseOk) {
+                connection.closing = false;
+                if *op == Op::ConnectionClose {
+                    // Both have closed at once: both are answered.
+                    self.due.replies.push_back((0, Reply::Plain("connection.close-ok")));
+                }
+            }
             return;
         }
         let result = match op {
@@ -87,7 +94,6 @@ impl Model {
                 self.due.replies.push_back((0, Reply::Plain("connection.close-ok")));
                 Ok(())
             }
-            Op::ConnectionCloseOk => Ok(()),
             Op::ChannelOpen => {
                 assert!(connection.channels.insert(at.1, super::Channel::default()).is_none(), "a client opens each channel once");
                 self.due.replies.push_back((at.1, Reply::Plain("channel.open-ok")));
@@ -122,6 +128,7 @@ impl Model {
 
     /// An error ends the channel or the connection.
     fn refused(&mut self, at: At, code: u16, first: bool) {
+        self.due.only_arrivals = false;
         if matches!(code, 403..=406) {
             self.due.replies.push_back((at.1, Reply::ChannelClose(code)));
             if first {
@@ -133,6 +140,7 @@ impl Model {
         } else {
             self.due.replies.push_back((0, Reply::ConnectionClose(code)));
             self.begin_to_end(Dying::Connection(at.0));
+            self.connections.get_mut(&at.0).expect("it is there").closing = true;
         }
     }
 
@@ -151,13 +159,17 @@ impl Model {
         self.due.phases = true;
         self.due.only_arrivals = false;
         self.due.dying = Some(dying);
+        if let Dying::Connection(_) = dying {
+            // Its consumers go first, so that nothing goes to a connection that ends.
+            self.due.left = self.dying_channels().into_iter().flat_map(|at| self.remove_consumers(at)).collect();
+        }
         for at in self.dying_channels() {
             self.requeue_all(at, false);
         }
-        if let Dying::Connection(connection) = dying {
-            if let Some(connection) = self.connections.get_mut(&connection) {
-                connection.ended = true;
-            }
+        if let Dying::Connection(connection) = dying
+            && let Some(connection) = self.connections.get_mut(&connection)
+        {
+            connection.ended = true;
         }
     }
 
@@ -178,6 +190,8 @@ impl Model {
             let closing = self.open(at).closing;
             *self.open(at) = super::Channel { closing, ..super::Channel::default() };
         }
+        let left = std::mem::take(&mut self.due.left);
+        self.auto_delete(left);
         if let Some(Dying::Connection(id)) = self.due.dying {
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.channels.clear();
@@ -196,7 +210,8 @@ impl Model {
         for (name, queue) in self.queues.iter_mut().filter(|(_, q)| q.spec.max_length.is_some()) {
             let Some(snapshot) = truth.iter().find(|s| s.name == *name) else { continue };
             let there: BTreeSet<u64> = snapshot.ready_bodies.iter().map(|body| id_of(body)).collect();
-            let missing: Vec<u64> = queue.ready.iter().filter(|(_, copy)| !there.contains(&copy.id)).map(|(position, _)| *position).collect();
+            let missing: Vec<u64> =
+                queue.ready.iter().filter(|(_, copy)| !there.contains(&copy.id)).map(|(position, _)| *position).collect();
             for position in missing {
                 if queue.spec.reject_publish {
                     let brought = self.due.candidates.contains(&(name.clone(), position));
@@ -213,7 +228,9 @@ impl Model {
     }
 
     fn check_commit(&self, refused: bool) {
-        if !self.due.candidates.is_empty() || self.due.partial_commit {
+        // A queue that went with the channel takes to its grave what it has refused.
+        let known = self.due.candidates.iter().all(|(name, _)| self.queues.contains_key(name));
+        if known || refused {
             assert_eq!(self.due.partial_commit, refused, "a commit fails if and only if a queue has refused a message");
         }
     }

@@ -32,9 +32,9 @@ impl Topology {
             ("amq.topic", "topic", false),
             ("amq.rabbitmq.trace", "topic", true),
         ];
-        let exchanges = predeclared.into_iter().map(|(name, kind, internal)| {
-            (name.to_owned(), ExchangeSpec { kind, auto_delete: false, internal, alternate: None })
-        });
+        let exchanges = predeclared
+            .into_iter()
+            .map(|(name, kind, internal)| (name.to_owned(), ExchangeSpec { kind, auto_delete: false, internal, alternate: None }));
         Self { exchanges: exchanges.collect(), bindings: Vec::new() }
     }
 

@@ -81,7 +81,8 @@ impl Model {
     pub(in super::super) fn check_channels(&self, broker: &Broker, ours: &dyn Fn(u32) -> bool) {
         let snapshots = broker.channel_snapshots().into_iter().filter(|s| ours(s.connection.0));
         let there: Vec<(At, usize)> = snapshots.map(|s| ((s.connection.0, s.channel), s.unacked)).collect();
-        let channels = self.connections.iter().flat_map(|(id, c)| c.channels.iter().map(move |(n, channel)| ((*id, *n), channel.held.len())));
+        let channels =
+            self.connections.iter().flat_map(|(id, c)| c.channels.iter().map(move |(n, channel)| ((*id, *n), channel.held.len())));
         assert_eq!(there, channels.collect::<Vec<_>>(), "channels and what they hold");
     }
 

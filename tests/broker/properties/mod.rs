@@ -1,0 +1,9 @@
+//! Properties that hold for every input, each against a second, simpler way to come to the same result.
+
+mod codec;
+mod decoding;
+mod fields;
+mod routing;
+mod settling;
+mod texts;
+mod wire;
