@@ -117,6 +117,15 @@ impl Decoder {
         self.partial.capacity() + self.held + self.contents.len() * size_of::<Content>()
     }
 
+    /// Gives up what has been received in part: the connection is being closed, and nothing after this is read.
+    pub fn abandon(&mut self) {
+        self.contents.clear();
+        self.held = 0;
+        self.partial = Vec::new();
+        self.streaming = None;
+        self.out_of_step = true;
+    }
+
     /// Decodes everything complete in what has been received; the rest is kept for the next call.
     pub fn feed(&mut self, mut input: &[u8], commands: &mut Vec<Command>) {
         while !input.is_empty() && !self.out_of_step {

@@ -88,6 +88,13 @@ impl Fault {
         Self::new(ReplyCode::UnexpectedFrame, text, (0, 0))
     }
 
+    /// A content that was not finished in time while memory is short.
+    #[must_use]
+    pub fn memory_is_short() -> Self {
+        let text = "memory is short and no content was finished in time";
+        Self { out_of_step: true, ..Self::new(ReplyCode::ResourceError, text, (60, 40)) }
+    }
+
     /// Behaviour C18: arguments that do not fit the method.
     #[must_use]
     pub fn cannot_decode(arguments: &[u8], class_method: (u16, u16)) -> Self {

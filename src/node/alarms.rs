@@ -26,11 +26,6 @@ impl Watermark {
         self.raised = raised;
         Some(Alarms { memory: raised, disk: false })
     }
-
-    #[must_use]
-    pub fn limit(&self) -> u64 {
-        self.limit
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::Shell;
 use super::broker_loop::BrokerLoop;
 use super::outbox::Shared;
 use crate::amqp::frame::{HEARTBEAT_FRAME, PROTOCOL_HEADER};
-use crate::amqp::{Command, Decoder, Output};
+use crate::amqp::{Command, Decoder, Fault, Output};
 use crate::broker::ConnectionId;
 use crate::node::handshake::{Handshake, Peer, Step};
 
@@ -175,6 +175,7 @@ impl Connection {
         let mut timers = Timers::new(started + Duration::from_millis(self.shell.config.handshake_timeout_ms));
         let shared = Arc::clone(&self.shared);
         let shell = Arc::clone(&self.shell);
+        let largest_message = usize::try_from(shell.node.settings.max_message_size).unwrap_or(usize::MAX);
         loop {
             if shared.has_failed() {
                 return Err(io::ErrorKind::ConnectionReset.into());
@@ -187,11 +188,13 @@ impl Connection {
             }
             timers.follow(self);
             let alarm_ended = shell.alarm_ended.notified();
+            self.end_turn();
             let may_read = self.may_read(pending);
             let reads = !closing && may_read;
             self.held_back = !closing && !may_read;
             self.tell_that_it_publishes();
-            let wants_turn = self.held_back && self.is_in_content() && pending <= self.output_limit;
+            // Where queues hold the memory, their consumers will make room.
+            let wants_turn = self.held_back && self.is_in_content() && shell.queued() < shell.memory_limit / 2;
             let interest = match (reads, pending > 0) {
                 (true, true) => Interest::READABLE | Interest::WRITABLE,
                 (true, false) => Interest::READABLE,
@@ -210,9 +213,11 @@ impl Connection {
                 () = shared.wake.notified() => continue,
                 () = alarm_ended, if self.held_back => continue,
                 turn = async { Arc::clone(&shell.turn).acquire_owned().await }, if wants_turn => {
-                    self.turn = turn.ok().map(|permit| Turn { ends: Instant::now() + TURN, _permit: permit });
+                    let most = self.partial.saturating_add(largest_message);
+                    self.turn = turn.ok().map(|permit| Turn { ends: Instant::now() + TURN, most, _permit: permit });
                     continue;
                 }
+                () = async { tokio::time::sleep(TURN).await }, if self.turn.is_some() => continue,
                 () = async { tokio::time::sleep(HANG_UP_CHECK).await }, if self.held_back => {
                     self.hung_up = has_hung_up(&shared.stream).await;
                     continue;
@@ -304,6 +309,9 @@ impl Connection {
         match &self.phase {
             Phase::Running(id, broker_loop) if !commands.is_empty() => {
                 self.gated = commands.iter().any(|c| matches!(c, Command::Publish(..)));
+                if self.gated {
+                    self.turn = None;
+                }
                 broker_loop.received(*id, commands, received);
             }
             _ => keep_commands(commands),
@@ -389,12 +397,26 @@ impl Connection {
         self.told = in_content;
     }
 
+    /// Whoever has had its turn and finished no content is closed: what it holds would stay for ever.
+    fn end_turn(&mut self) {
+        let Some(turn) = &self.turn else { return };
+        if (turn.ends > Instant::now() && self.partial <= turn.most) || !self.is_in_content() {
+            return;
+        }
+        self.turn = None;
+        self.decoder.abandon();
+        self.account(0);
+        if let Phase::Running(id, broker_loop) = &self.phase {
+            broker_loop.received(*id, vec![Command::Fault(Fault::memory_is_short())], 0);
+        }
+    }
+
     /// Reading waits when the client does not read what it caused (replies, returns, gets), when the broker has blocked
     /// the connection, and in the middle of a content while memory is short, unless it is this connection's turn.
     /// A client that has hung up is read to its end: what it sent counts, and what is its own ends.
     fn may_read(&mut self, pending: usize) -> bool {
         let in_content = self.is_in_content();
-        if !in_content || self.turn.as_ref().is_some_and(|turn| turn.ends <= Instant::now()) {
+        if !in_content {
             self.turn = None;
         }
         let blocked = self.shared.paused.load(Ordering::Acquire) || in_content;
@@ -402,9 +424,12 @@ impl Connection {
     }
 }
 
-/// The right to read on while memory is short, until a content is complete; others wait for it, so it ends in time.
+/// The right to read on while memory is short, until a content is complete. Others wait for it, so that it ends in time
+/// and size.
 struct Turn {
     ends: Instant,
+    /// Bytes of contents that the connection may hold meanwhile.
+    most: usize,
     _permit: OwnedSemaphorePermit,
 }
 

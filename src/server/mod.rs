@@ -47,6 +47,8 @@ struct Shell {
     held: Arc<Held>,
     /// The memory alarm is on.
     alarm: AtomicBool,
+    /// Bytes above which the alarm is raised.
+    memory_limit: u64,
     /// During an alarm, whose turn it is to finish a content that was begun: were nobody to, contents that fill the memory
     /// between them would block each other for ever.
     turn: Arc<Semaphore>,
@@ -66,15 +68,20 @@ impl Shell {
 
     /// Memory in use may have crossed the watermark.
     fn check_memory(&self) {
-        let used = self.held.bytes() + self.loops.iter().map(|l| l.memory()).sum::<u64>();
+        let used = self.held.bytes() + self.queued();
         let changed = self.watermark.lock().update(used);
         if let Some(alarms) = changed {
             self.announce(alarms, used);
         }
     }
 
+    /// Bytes that queues hold, and that consumers can drain.
+    fn queued(&self) -> u64 {
+        self.loops.iter().map(|l| l.memory()).sum()
+    }
+
     fn announce(&self, alarms: Alarms, used: u64) {
-        let limit = self.watermark.lock().limit();
+        let limit = self.memory_limit;
         if alarms.memory {
             tracing::warn!(used, limit, "memory watermark exceeded: publishers are blocked");
         } else {
@@ -109,9 +116,11 @@ impl Server {
             let broker = Broker::new(vhost, Arc::clone(&node.settings), seed);
             Arc::new(BrokerLoop::new(broker))
         });
+        let memory_limit = config.memory_limit();
         let shell = Arc::new(Shell {
             loops: loops.collect(),
-            watermark: Mutex::new(Watermark::new(config.memory_limit())),
+            memory_limit,
+            watermark: Mutex::new(Watermark::new(memory_limit)),
             held: Arc::default(),
             alarm: AtomicBool::new(false),
             turn: Arc::new(Semaphore::new(1)),

@@ -140,7 +140,6 @@ impl Broker {
             AMQPClass::Tx(Tx::Select(_)) => self.tx_select(at, effects),
             AMQPClass::Tx(Tx::Commit(_)) => self.tx_commit(at, effects),
             AMQPClass::Tx(Tx::Rollback(_)) => self.tx_rollback(at, effects),
-            AMQPClass::Connection(_) => Err(Error::unexpected_method("running")),
             _ => Err(Error::unimplemented_method()),
         }
     }
