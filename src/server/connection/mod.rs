@@ -1,25 +1,28 @@
 //! One connection's task: socket → bytes → commands → loop, and the timers that belong to a connection.
 
+mod back_pressure;
+mod timers;
+
 use std::cell::RefCell;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::Shell;
 use super::broker_loop::BrokerLoop;
 use super::outbox::Shared;
-use crate::amqp::frame::{HEARTBEAT_FRAME, PROTOCOL_HEADER};
-use crate::amqp::{Command, Decoder, Fault, Output};
+use crate::amqp::frame::PROTOCOL_HEADER;
+use crate::amqp::{Command, Decoder, Output};
 use crate::broker::ConnectionId;
 use crate::node::handshake::{Handshake, Peer, Step};
+use back_pressure::{HANG_UP_CHECK, TURN, Turn, has_hung_up};
+use timers::Timers;
 
 /// What one read brings at most, in bytes. The buffer is the thread's, not the connection's.
 const READ_SIZE: usize = 256 * 1024;
@@ -27,12 +30,6 @@ const READ_SIZE: usize = 256 * 1024;
 const LARGE_READ: usize = 16 * 1024;
 /// How many times what stops deliveries may wait for a socket before its client is not read any more.
 const OUTBOXES: usize = 16;
-/// How long a connection may take to finish a content while memory is short, before it is another one's turn.
-const TURN: Duration = Duration::from_secs(10);
-/// How often a connection that is not read is looked at for whether its client is still there.
-const HANG_UP_CHECK: Duration = Duration::from_secs(1);
-/// How long a client may take to answer connection.close (behaviour C32).
-const CLOSE_OK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a client may keep its side open once ours is closed.
 const LINGER: Duration = Duration::from_secs(3);
@@ -378,156 +375,5 @@ impl Connection {
             self.partial = partial;
             self.shell.check_memory();
         }
-    }
-
-    /// Whether it holds much of a content while memory is short.
-    fn is_in_content(&self) -> bool {
-        self.partial > LARGE_READ && self.shell.alarm.load(Ordering::Acquire)
-    }
-
-    /// The broker hears once that a connection is held back in the middle of a content, so that it tells the client.
-    fn tell_that_it_publishes(&mut self) {
-        let in_content = self.held_back && self.is_in_content();
-        if let Phase::Running(id, broker_loop) = &self.phase
-            && in_content
-            && !self.told
-        {
-            broker_loop.publishing(*id);
-        }
-        self.told = in_content;
-    }
-
-    /// Whoever has had its turn and finished no content is closed: what it holds would stay for ever.
-    fn end_turn(&mut self) {
-        let Some(turn) = &self.turn else { return };
-        if (turn.ends > Instant::now() && self.partial <= turn.most) || !self.is_in_content() {
-            return;
-        }
-        self.turn = None;
-        self.decoder.abandon();
-        self.account(0);
-        if let Phase::Running(id, broker_loop) = &self.phase {
-            broker_loop.received(*id, vec![Command::Fault(Fault::memory_is_short())], 0);
-        }
-    }
-
-    /// Reading waits when the client does not read what it caused (replies, returns, gets), when the broker has blocked
-    /// the connection, and in the middle of a content while memory is short, unless it is this connection's turn.
-    /// A client that has hung up is read to its end: what it sent counts, and what is its own ends.
-    fn may_read(&mut self, pending: usize) -> bool {
-        let in_content = self.is_in_content();
-        if !in_content {
-            self.turn = None;
-        }
-        let blocked = self.shared.paused.load(Ordering::Acquire) || in_content;
-        pending <= self.output_limit && (!blocked || self.turn.is_some() || self.hung_up)
-    }
-}
-
-/// The right to read on while memory is short, until a content is complete. Others wait for it, so that it ends in time
-/// and size.
-struct Turn {
-    ends: Instant,
-    /// Bytes of contents that the connection may hold meanwhile.
-    most: usize,
-    _permit: OwnedSemaphorePermit,
-}
-
-/// Whether the client has closed its side, with bytes unread before the end.
-async fn has_hung_up(stream: &TcpStream) -> bool {
-    tokio::select! {
-        biased;
-        ready = stream.ready(Interest::READABLE) => ready.is_ok_and(tokio::io::Ready::is_read_closed),
-        () = std::future::ready(()) => false,
-    }
-}
-
-/// What a connection waits for besides its socket: the end of the handshake, heartbeats, the client's close-ok.
-struct Timers {
-    sleep: Pin<Box<Sleep>>,
-    handshake_ends: Instant,
-    close_ok_ends: Option<Instant>,
-    /// The next half of a heartbeat interval, once they are on.
-    next_beat: Option<Instant>,
-    halves: u32,
-    sent_before: u64,
-    missed: u32,
-}
-
-/// As good as never.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
-
-impl Timers {
-    fn new(handshake_ends: Instant) -> Self {
-        Self {
-            sleep: Box::pin(tokio::time::sleep_until(handshake_ends)),
-            handshake_ends,
-            close_ok_ends: None,
-            next_beat: None,
-            halves: 0,
-            sent_before: 0,
-            missed: 0,
-        }
-    }
-
-    /// Sets the alarm clock for what the connection waits for now.
-    fn follow(&mut self, connection: &Connection) {
-        let running = matches!(connection.phase, Phase::Running(..));
-        if running && connection.shared.awaits_close_ok.load(Ordering::Acquire) {
-            let patience = if connection.heartbeat.is_zero() { CLOSE_OK_TIMEOUT } else { CLOSE_OK_TIMEOUT.min(connection.heartbeat) };
-            self.close_ok_ends.get_or_insert_with(|| Instant::now() + patience);
-        } else if running && !connection.heartbeat.is_zero() {
-            self.next_beat.get_or_insert_with(|| Instant::now() + connection.heartbeat / 2);
-        }
-        let next = match (self.close_ok_ends, self.next_beat) {
-            (Some(ends), _) => ends,
-            (None, Some(beat)) => beat,
-            (None, None) if running => self.handshake_ends + FAR,
-            (None, None) => self.handshake_ends,
-        };
-        if self.sleep.deadline() != next {
-            self.sleep.as_mut().reset(next);
-        }
-    }
-
-    /// Something is due.
-    fn fired(&mut self, connection: &mut Connection) -> io::Result<()> {
-        let now = Instant::now();
-        if self.close_ok_ends.is_some_and(|ends| now >= ends) {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "no connection.close-ok"));
-        }
-        if let Some(beat) = self.next_beat.filter(|beat| now >= *beat) {
-            self.next_beat = Some(beat + connection.heartbeat / 2);
-            return self.beat(connection);
-        }
-        match connection.phase {
-            Phase::Running(..) => Ok(()),
-            _ => Err(io::Error::new(io::ErrorKind::TimedOut, "handshake_timeout")),
-        }
-    }
-
-    /// Half an interval has passed (behaviour C23): sends a heartbeat if nothing else was sent, and every whole
-    /// interval looks whether anything has come; two without anything are the end.
-    fn beat(&mut self, connection: &mut Connection) -> io::Result<()> {
-        let shared = &connection.shared;
-        let sent = shared.sent.load(Ordering::Relaxed);
-        if sent == self.sent_before && shared.pending() == 0 {
-            let mut out = Output::default();
-            out.bytes.extend_from_slice(&HEARTBEAT_FRAME);
-            shared.push(&mut out);
-            connection.flush();
-        }
-        self.sent_before = connection.shared.sent.load(Ordering::Relaxed);
-        self.halves += 1;
-        if self.halves % 2 == 1 {
-            return Ok(());
-        }
-        // A blocked connection is not read, so its silence means nothing (behaviour C24).
-        let heard = std::mem::take(&mut connection.received) || connection.held_back;
-        self.missed = if heard { 0 } else { self.missed + 1 };
-        if self.missed >= 2 {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "missed heartbeats from client"));
-        }
-        Ok(())
     }
 }
