@@ -315,6 +315,7 @@ async def large_body():
 async def heartbeats():
     async with await aio_pika.connect(URL + "?heartbeat=1") as connection:
         equal(connection.transport.connection.connection_tune.heartbeat, 1)
+        # Longer than the server lets a silent client live: aiormq's heartbeats must reach it.
         await asyncio.sleep(3.5)
         await (await connection.channel()).declare_queue(exclusive=True)
 

@@ -365,7 +365,7 @@ def frame_sized_bodies():
 def heartbeats():
     with channel(heartbeat=1) as on:
         equal(on.connection._impl.params.heartbeat, 1)
-        # pika closes the connection by itself if the server's heartbeats stay away for two intervals.
+        # Longer than the server lets a silent client live: pika's heartbeats must reach it.
         on.connection.process_data_events(3.5)
         equal(on.queue_declare("", exclusive=True).method.message_count, 0)
 

@@ -71,12 +71,10 @@ class Report:
         self.worst = None
 
     def pytest_runtest_logreport(self, report):
-        # A case has set-up, call and tear-down, and any of them can fail it; a case that is run again starts afresh.
-        if report.outcome == "rerun":
-            self.worst = None
-        elif report.when == "call" or report.outcome != "passed":
-            self.worst = report if self.worst is None or self.worst.passed else self.worst
-        if report.when == "teardown" and report.outcome != "rerun" and self.worst:
+        # A case has set-up, call and tear-down, and any of them can fail it.
+        if (report.when == "call" or not report.passed) and (self.worst is None or self.worst.passed):
+            self.worst = report
+        if report.when == "teardown" and self.worst:
             self.lines.write(f"{self.line(self.worst)}\n")
             self.lines.flush()
 

@@ -1,0 +1,18 @@
+//! The broker as a process, over real sockets: the command line, clients, malformed input, back-pressure.
+//!
+//! Every test starts a broker of its own on a free port, and ends it.
+
+mod blocked;
+mod command_line;
+mod config_file;
+mod consuming;
+mod dribble;
+mod heartbeat;
+mod malformed;
+mod memory;
+mod patterns;
+mod publishing;
+mod shutdown;
+mod slow_reader;
+mod support;
+mod unauthenticated;

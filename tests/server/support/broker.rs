@@ -1,0 +1,126 @@
+//! A broker process on a free port, killed when the test is done with it, also by a panic.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::eventually;
+
+/// A folder for one test's files, gone when it is dropped.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("server-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).expect("a folder for the test");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file and returns its path.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).expect("a file for the test");
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The command line of the broker, with nothing set yet.
+pub(crate) fn leveret() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_leveret"))
+}
+
+pub(crate) struct Broker {
+    child: Child,
+    address: SocketAddr,
+    scratch: Scratch,
+}
+
+impl Broker {
+    /// On its defaults.
+    pub(crate) fn start() -> Self {
+        Self::with_config("")
+    }
+
+    /// With a configuration file of these lines.
+    pub(crate) fn with_config(lines: &str) -> Self {
+        let scratch = Scratch::new();
+        let config = scratch.file("leveret.conf", lines);
+        let mut command = leveret();
+        command.arg("--config").arg(config);
+        Self::launch(command, scratch)
+    }
+
+    /// Adds to a command line what makes it a test's broker, and waits until it serves.
+    pub(crate) fn launch(mut command: Command, scratch: Scratch) -> Self {
+        let ready = scratch.path("ready.json");
+        let log = fs::File::create(scratch.path("log")).expect("a log file");
+        command.args(["--amqp", "127.0.0.1:0", "--ready-file"]).arg(&ready);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let mut child = command.spawn().expect("the broker starts");
+        let text = eventually("the broker serves", || {
+            let ended = child.try_wait().expect("the state of a child");
+            assert!(ended.is_none(), "the broker ended: {}", fs::read_to_string(scratch.path("log")).unwrap_or_default());
+            fs::read_to_string(&ready).ok()
+        });
+        let told: serde_json::Value = serde_json::from_str(&text).expect("the ready file is JSON, whenever it is there");
+        let address = told["amqp"].as_str().expect("an address").parse().expect("a socket address");
+        Self { child, address, scratch }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.scratch.path("log")).unwrap_or_default()
+    }
+
+    /// Sends a signal: `TERM`, `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
+        assert!(status.success(), "{kill}");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        eventually("the broker ends", || self.child.try_wait().expect("the state of a child"))
+    }
+
+    /// A number of bytes out of /proc/PID/status: `VmRSS` (now) or `VmHWM` (the most so far).
+    pub(crate) fn resident(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running broker");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field of this name");
+        let kib: u64 = line.trim_matches(|c: char| !c.is_ascii_digit()).parse().expect("a number of kB");
+        kib * 1024
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let last: Vec<&str> = log.lines().rev().take(20).collect();
+            let last: Vec<&str> = last.into_iter().rev().collect();
+            let mut told = std::io::stderr().lock();
+            let _ = std::io::Write::write_fmt(&mut told, format_args!("the broker's log:\n{}\n", last.join("\n")));
+        }
+    }
+}
