@@ -1,5 +1,7 @@
 //! The core without sockets: scenarios, properties, simulation.
 
+#![allow(clippy::print_stdout, reason = "the report of a comparison is for whoever reads the log")]
+
 mod coverage;
 mod in_process;
 mod properties;

@@ -88,6 +88,7 @@ fn the_default_user() {
     for (user, password) in [("guest", "guest"), ("hare", "guest"), ("hare", "")] {
         let (mut raw, answer) = log_in(&broker, user, password);
         assert_eq!((answer.id(), Close::of(&answer).code), (wire::CLOSE, 403), "{user}/{password}");
+        raw.send(&wire::method(0, wire::CLOSE_OK, &Fields::new()));
         raw.ends();
     }
 }

@@ -78,13 +78,25 @@ fn each_mistake_of_a_handshake_has_its_code() {
         raw.send(wire::HEADER);
         raw.expect(wire::START);
         raw.send_regardless(&bytes);
-        let close = Close::of(&raw.expect(wire::CLOSE));
+        raw.about = what;
+        let close = raw.closed();
         assert_eq!((close.code, close.id), (code, id), "{what}: {}", close.text);
         assert!(close.text.starts_with(text), "{what}: {}", close.text);
-        // Strangers are not waited for: the broker closes without a close-ok.
-        raw.ends();
         witness.round_trip("witness");
     }
+}
+
+#[test]
+fn a_refused_client_that_does_not_answer_is_closed_all_the_same() {
+    let broker = Broker::start();
+    let mut silent = Raw::connect(&broker);
+    silent.send(wire::HEADER);
+    silent.expect(wire::START);
+    silent.send(&start_ok(&wire::capabilities(), "PLAIN", b"\0guest\0tseug"));
+    let refused = Instant::now();
+    assert_eq!(Close::of(&silent.expect(wire::CLOSE)).code, 403);
+    silent.ends();
+    assert!(refused.elapsed() < Duration::from_secs(6), "took {:?}", refused.elapsed());
 }
 
 #[test]
@@ -101,9 +113,7 @@ fn what_tune_ok_may_ask_for() {
         raw.send(wire::HEADER);
         raw.send(&wire::start_ok("guest", "guest"));
         raw.send(&wire::tune_ok(channel_max, frame_max, 0));
-        let close = Close::of(&raw.skip_to(wire::CLOSE));
-        assert_eq!(close, Close { code: 530, text: text.to_owned(), id: wire::TUNE });
-        raw.ends();
+        assert_eq!(raw.closed(), Close { code: 530, text: text.to_owned(), id: wire::TUNE });
     }
 }
 
