@@ -66,10 +66,12 @@ pub enum Command {
 }
 
 /// A body frame that is taken in as it arrives, because it is larger than what one read brings.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Streaming {
     envelope: Envelope,
     left: usize,
+    /// What a fault would show of the payload.
+    beginning: Vec<u8>,
 }
 
 /// One connection's decoder. Feed it bytes in any portions.
@@ -175,7 +177,7 @@ impl Decoder {
         let whole = envelope.size + frame::OVERHEAD;
         if input.len() < whole {
             if self.may_stream(envelope) {
-                self.streaming = Some(Streaming { envelope, left: envelope.size });
+                self.streaming = Some(Streaming { envelope, left: envelope.size, beginning: Vec::new() });
                 return Step::Took(frame::ENVELOPE);
             }
             return Step::Incomplete;
@@ -433,8 +435,10 @@ impl Decoder {
 
     /// Takes what there is of a streamed body frame; its end octet comes last.
     fn stream<'a>(&mut self, input: &'a [u8], commands: &mut Vec<Command>) -> &'a [u8] {
-        let Some(Streaming { envelope, left }) = self.streaming else { return input };
+        let Some(Streaming { envelope, left, mut beginning }) = self.streaming.take() else { return input };
         let (now, rest) = input.split_at(input.len().min(left));
+        let missing = frame::SNIPPET + 1 - beginning.len().min(frame::SNIPPET + 1);
+        beginning.extend_from_slice(&now[..now.len().min(missing)]);
         let held = self.contents.get_mut(&envelope.channel).map_or(0, |content| content.take_body(now));
         if let Err(fault) = self.hold(held) {
             self.out_of_step = true;
@@ -442,11 +446,12 @@ impl Decoder {
             return &[];
         }
         let left = left - now.len();
-        self.streaming = Some(Streaming { envelope, left });
-        let (0, Some((&end, rest))) = (left, rest.split_first()) else { return rest };
-        self.streaming = None;
+        let (0, Some((&end, rest))) = (left, rest.split_first()) else {
+            self.streaming = Some(Streaming { envelope, left, beginning });
+            return rest;
+        };
         if end != frame::END {
-            self.fault(Fault::invalid_frame_end(envelope, &[], end), commands, 0);
+            self.fault(Fault::invalid_frame_end(envelope, &beginning, end), commands, 0);
             return &[];
         }
         if self.contents.get(&envelope.channel).is_some_and(|content| content.is_complete()) {

@@ -102,10 +102,13 @@ impl Fault {
     }
 }
 
+/// How many octets of a payload a text shows.
+pub(super) const SNIPPET: usize = 16;
+
 /// What a text shows of a payload.
 fn snippet(payload: &[u8]) -> (&'static str, &[u8]) {
-    match payload.get(..16) {
-        Some(first) if payload.len() > 16 => ("first 16", first),
+    match payload.get(..SNIPPET) {
+        Some(first) if payload.len() > SNIPPET => ("first 16", first),
         _ => ("all", payload),
     }
 }

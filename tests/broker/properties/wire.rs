@@ -13,9 +13,10 @@ use proptest::prelude::*;
 pub(super) const FRAME_MAX: usize = 131_072;
 pub(super) const MAX_MESSAGE: u64 = 16 * 1024 * 1024;
 
-/// So many cases; failures are printed in full and leave no files behind.
-pub(super) fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+/// So many cases, or as many as `PROPTEST_CASES` says; failures are printed in full and leave no files behind.
+pub(super) fn cases(usually: u32) -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_some() { default } else { ProptestConfig { cases: usually, ..default } }
 }
 
 pub(super) fn frame_bytes(frame: &AMQPFrame) -> Vec<u8> {

@@ -86,6 +86,11 @@ impl Link {
         }
     }
 
+    /// Whether much of a content has been read that is not complete.
+    pub(super) fn is_in_content(&self) -> bool {
+        self.decoder.memory() > 4096
+    }
+
     /// Takes methods that the broker is to handle together: publishes or acks of one channel, or anything else alone.
     pub(super) fn batch(&mut self, most: usize) -> (Vec<(u16, Op)>, Vec<Command>) {
         let (mut ops, mut commands): (Vec<(u16, Op)>, Vec<Command>) = (Vec::new(), Vec::new());

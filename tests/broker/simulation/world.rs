@@ -68,6 +68,9 @@ impl World {
                 let most = if self.random.percent(50) { 40 } else { 4000 };
                 let bytes = 1 + self.random.below(most);
                 link.transmit(bytes);
+                if self.alarm && !link.paused && link.is_in_content() {
+                    self.input(Input::Publishing(ConnectionId(id)), Step::Publishing(id));
+                }
             }
             2 => self.handle(id),
             3 => {

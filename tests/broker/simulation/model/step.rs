@@ -15,6 +15,8 @@ pub(in super::super) enum Step<'a> {
     Connected(u32, Connection),
     /// Methods of one connection; more than one only if all are publishes, or all acks, of one channel.
     Methods(u32, &'a [(u16, Op)]),
+    /// A connection was found in the middle of a content while there is an alarm.
+    Publishing(u32),
     Flushed,
     Disconnected(u32),
     Alarms(bool),
@@ -41,6 +43,10 @@ impl Model {
                 for (index, (channel, op)) in methods.iter().enumerate() {
                     self.handled((connection, *channel), op, index == 0, &delivered, events);
                 }
+            }
+            Step::Publishing(id) => {
+                let connection = self.connections.get_mut(&id).expect("it is there");
+                connection.published = true;
             }
             Step::Flushed => {}
             Step::Disconnected(connection) => {
