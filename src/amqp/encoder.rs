@@ -34,6 +34,20 @@ impl Output {
         self.part_bytes = 0;
     }
 
+    /// All the bytes in order, copied.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.len());
+        let mut at = 0;
+        for (position, part) in &self.parts {
+            all.extend_from_slice(&self.bytes[at..*position]);
+            all.extend_from_slice(part);
+            at = *position;
+        }
+        all.extend_from_slice(&self.bytes[at..]);
+        all
+    }
+
     fn reference(&mut self, part: Bytes) {
         self.part_bytes += part.len();
         self.parts.push((self.bytes.len(), part));

@@ -113,7 +113,7 @@ impl World {
                 }
             }
         }
-        line.said.extend_from_slice(&flatten(&mut out));
+        line.said.extend_from_slice(&out.to_vec());
         let running = matches!(line.phase, Phase::Running) && !line.closed;
         if let Some(opened) = opened_now {
             self.handle(Input::Connected(id, opened));
@@ -133,7 +133,7 @@ impl World {
                 self.broker.handle(Timestamp(0), input, &mut self.effects);
             }
             let lines = &mut self.lines;
-            self.effects.drain_outputs(|id, output| lines[id.index()].said.extend_from_slice(&flatten(output)));
+            self.effects.drain_outputs(|id, output| lines[id.index()].said.extend_from_slice(&output.to_vec()));
             for action in self.effects.actions.drain(..) {
                 match action {
                     Action::CloseSocket(id) | Action::CloseUnanswered(id) => lines[id.index()].closed = true,
@@ -149,19 +149,6 @@ impl World {
             }
         }
     }
-}
-
-/// The bytes of an output, in order.
-fn flatten(output: &mut Output) -> Vec<u8> {
-    let mut all = Vec::with_capacity(output.len());
-    let mut at = 0;
-    for (position, part) in &output.parts {
-        all.extend_from_slice(&output.bytes[at..*position]);
-        all.extend_from_slice(part);
-        at = *position;
-    }
-    all.extend_from_slice(&output.bytes[at..]);
-    all
 }
 
 struct Client {

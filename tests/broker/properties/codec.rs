@@ -8,7 +8,7 @@ use nom::Parser;
 use nom::combinator::all_consuming;
 use proptest::prelude::*;
 
-use super::wire::{cases, decode, flatten, frame_bytes, frames, method_bytes, properties, raw_frame, raw_properties, short_text};
+use super::wire::{cases, decode, frame_bytes, frames, method_bytes, properties, raw_frame, raw_properties, short_text};
 
 fn content(channel: u16, properties: &basic::AMQPProperties, body: &[u8], cut: usize) -> Vec<u8> {
     let header = AMQPContentHeader { class_id: 60, body_size: body.len() as u64, properties: properties.clone() };
@@ -184,7 +184,7 @@ proptest! {
                 basic::AMQPMethod::Return(basic::Return { reply_code: 312, reply_text: "NO_ROUTE".into(), exchange, routing_key: key })
             }
         };
-        let flat = flatten(&output);
+        let flat = output.to_vec();
         prop_assert_eq!(flat.len(), output.len());
         let all = frames(&flat);
         prop_assert_eq!(&all[0], &AMQPFrame::Method(channel, AMQPClass::Basic(expected)));
@@ -205,7 +205,7 @@ proptest! {
         let mut output = Output::default();
         output.basic_ack(channel, delivery_tag, multiple);
         output.basic_nack(channel, delivery_tag, multiple);
-        let all = frames(&flatten(&output));
+        let all = frames(&output.to_vec());
         let ack = basic::AMQPMethod::Ack(basic::Ack { delivery_tag, multiple });
         let nack = basic::AMQPMethod::Nack(basic::Nack { delivery_tag, multiple, requeue: false });
         prop_assert_eq!(all, vec![AMQPFrame::Method(channel, AMQPClass::Basic(ack)), AMQPFrame::Method(channel, AMQPClass::Basic(nack))]);

@@ -6,7 +6,7 @@ use amq_protocol::frame::{AMQPFrame, WriteContext, gen_frame, parse_frame};
 use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::protocol::{AMQPClass, channel, connection};
 use amq_protocol::types::{AMQPValue, DecimalValue, FieldArray, FieldTable, ShortString};
-use leveret::amqp::{Command, Decoder, Output};
+use leveret::amqp::{Command, Decoder};
 use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Opened, Settings, Timestamp};
 use proptest::prelude::*;
 
@@ -49,18 +49,6 @@ pub(super) fn decode(bytes: &[u8]) -> Vec<Command> {
     let mut commands = Vec::new();
     opened_decoder(FRAME_MAX).feed(bytes, &mut commands);
     commands
-}
-
-pub(super) fn flatten(output: &Output) -> Vec<u8> {
-    let mut all = Vec::with_capacity(output.len());
-    let mut at = 0;
-    for (position, part) in &output.parts {
-        all.extend_from_slice(&output.bytes[at..*position]);
-        all.extend_from_slice(part);
-        at = *position;
-    }
-    all.extend_from_slice(&output.bytes[at..]);
-    all
 }
 
 pub(super) fn frames(mut bytes: &[u8]) -> Vec<AMQPFrame> {
@@ -204,7 +192,7 @@ impl Bench {
         self.decoder.feed(bytes, &mut commands);
         self.broker.handle(Timestamp(0), Input::Received(CONNECTION, &mut commands), &mut self.effects);
         let mut all = Vec::new();
-        self.effects.drain_outputs(|_, output| all.extend(frames(&flatten(output))));
+        self.effects.drain_outputs(|_, output| all.extend(frames(&output.to_vec())));
         all
     }
 

@@ -3,7 +3,6 @@
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, WriteContext, gen_frame, parse_frame};
 use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::protocol::{AMQPClass, basic};
-use leveret::amqp::Output;
 use leveret::amqp::frame::{self, Envelope};
 
 /// What arrives at a client: a method, and the content that belongs to it.
@@ -32,19 +31,6 @@ pub(super) fn put_content(channel: u16, properties: AMQPProperties, body: &[u8],
     for part in body.chunks(frame_max - 8) {
         put(&AMQPFrame::Body(channel, part.to_vec()), out);
     }
-}
-
-/// The bytes of an output, in order.
-pub(super) fn flatten(output: &Output) -> Vec<u8> {
-    let mut all = Vec::with_capacity(output.len());
-    let mut at = 0;
-    for (position, part) in &output.parts {
-        all.extend_from_slice(&output.bytes[at..*position]);
-        all.extend_from_slice(part);
-        at = *position;
-    }
-    all.extend_from_slice(&output.bytes[at..]);
-    all
 }
 
 /// Decodes what the broker has sent in one go: whole frames of at most `frame_max`, whole contents.
