@@ -5,7 +5,7 @@ const assert = require('node:assert/strict')
 const {once} = require('node:events')
 const net = require('node:net')
 const amqp = require('amqplib')
-const {URL, names, unique, check, soon, Inbox, run} = require('./checks')
+const {URL, WAIT_MS, names, unique, check, soon, Inbox, run} = require('./checks')
 
 // Gives the work a channel on a connection of its own.
 async function withChannel(work, kind = 'createChannel') {
@@ -197,6 +197,9 @@ check('connection loss: what was not acked comes back redelivered, in order', ()
     await soon(closed)
 
     await withChannel(async (again) => {
+      // A consumer that is there before the broker has noticed would get the third message first.
+      const deadline = Date.now() + WAIT_MS
+      while ((await again.checkQueue(queue)).messageCount < 3) assert.ok(Date.now() < deadline, 'the broker did not notice')
       const messages = await (await consume(again, queue)).take(3)
       assert.deepEqual(messages.map(seen), ['1 true', '2 true', '3 false'])
     })
