@@ -29,6 +29,20 @@ pub enum Action {
     ReportFlushed(ConnectionId),
 }
 
+impl Action {
+    /// Whom it is about.
+    #[must_use]
+    pub fn connection(self) -> ConnectionId {
+        let (Self::CloseSocket(id)
+        | Self::CloseUnanswered(id)
+        | Self::AwaitCloseOk(id)
+        | Self::PauseReading(id)
+        | Self::ResumeReading(id)
+        | Self::ReportFlushed(id)) = self;
+        id
+    }
+}
+
 /// The effects of the inputs handled since they were last taken.
 #[derive(Debug, Default)]
 pub struct Effects {

@@ -320,12 +320,7 @@ impl State {
             }
         });
         for action in effects.actions.drain(..) {
-            let (Action::CloseSocket(id)
-            | Action::CloseUnanswered(id)
-            | Action::AwaitCloseOk(id)
-            | Action::PauseReading(id)
-            | Action::ResumeReading(id)
-            | Action::ReportFlushed(id)) = action;
+            let id = action.connection();
             let Some(shared) = of(id) else { continue };
             match action {
                 Action::CloseSocket(_) => shared.close_when_flushed.store(true, Ordering::Release),

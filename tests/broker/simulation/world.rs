@@ -208,12 +208,7 @@ impl World {
     }
 
     fn act(&mut self, action: Action) -> Option<u32> {
-        let (Action::CloseSocket(id)
-        | Action::CloseUnanswered(id)
-        | Action::AwaitCloseOk(id)
-        | Action::PauseReading(id)
-        | Action::ResumeReading(id)
-        | Action::ReportFlushed(id)) = action;
+        let id = action.connection();
         self.reached.acted(action);
         if self.noise.acts(id, action) {
             return None;
