@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -82,7 +83,11 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
-    tracing_subscriber::fmt().with_max_level(config.log_level).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_max_level(config.log_level)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     // After every task, sockets are looked at: the default of 61 tasks keeps acks waiting behind publishers, whose
     // tasks are long, and consumers get a tenth of the rate.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(1).build();

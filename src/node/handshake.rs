@@ -62,7 +62,10 @@ pub enum Step {
         connection_name: Option<String>,
     },
     /// The output says why; close once it is sent.
-    Close,
+    Close {
+        /// The same for the log.
+        why: String,
+    },
 }
 
 impl Handshake {
@@ -198,7 +201,7 @@ fn check_tuned(field: &str, value: u32, min: u32, max: u32) -> Result<(), Error>
 fn refuse(error: &Error, class_method: (u16, u16), out: &mut Output) -> Step {
     let close = crate::broker::connection_close(error, class_method);
     out.method(0, &AMQPClass::Connection(close));
-    Step::Close
+    Step::Close { why: error.reply_text() }
 }
 
 fn mechanisms(node: &Node) -> String {

@@ -106,7 +106,7 @@ impl World {
             let Some(command) = left.next() else { break };
             match handshake.command(&self.node, command, &mut out) {
                 Step::Continue => {}
-                Step::Close => line.closed = true,
+                Step::Close { .. } => line.closed = true,
                 Step::Open { opened, .. } => {
                     line.phase = Phase::Running;
                     opened_now = Some(opened);

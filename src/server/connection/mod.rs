@@ -342,8 +342,8 @@ impl Connection {
             let Some(command) = left.next() else { break };
             match handshake.command(&self.shell.node, command, &mut out) {
                 Step::Continue => {}
-                Step::Close => {
-                    tracing::info!(peer = %self.peer, "handshake refused");
+                Step::Close { why } => {
+                    tracing::info!(peer = %self.peer, why, "handshake refused");
                     self.phase = Phase::Over;
                     self.shared.unanswered.store(true, Ordering::Release);
                 }
