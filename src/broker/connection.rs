@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::channel::Channel;
 use super::queue::QueueId;
-use super::{Action, Alarms, Broker, ConnectionId, Effects, Error};
+use super::{Action, Alarms, Broker, ConnectionId, Effects, Error, Refusal};
 use crate::amqp::{AMQPClass, Command, Method, connection};
 
 /// What a client said it understands, in the capabilities of its connection.start-ok.
@@ -157,6 +157,7 @@ impl Broker {
         self.end_connection(id, effects);
         let Some(connection) = self.connection(id) else { return };
         connection.state = State::Closing;
+        effects.refusals.push(Refusal { connection: id, channel: 0, reply_text: error.reply_text() });
         effects.output(id).method(0, &AMQPClass::Connection(connection_close(error, class_method)));
         // A blocked connection is read again, or its close-ok would never come.
         effects.actions.push(Action::ResumeReading(id));

@@ -43,6 +43,15 @@ impl Action {
     }
 }
 
+/// An error that closed a channel or a connection, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub connection: ConnectionId,
+    /// 0: the whole connection.
+    pub channel: u16,
+    pub reply_text: String,
+}
+
 /// The effects of the inputs handled since they were last taken.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -51,6 +60,7 @@ pub struct Effects {
     /// Empty buffers for outputs to begin with.
     spare: Vec<Vec<u8>>,
     pub actions: Vec<Action>,
+    pub refusals: Vec<Refusal>,
 }
 
 impl Effects {

@@ -28,7 +28,7 @@ use queue::{Consumer, ConsumerId, Entry, Queue, QueueId};
 use random::Random;
 
 pub use connection::{Capabilities, Opened, connection_close};
-pub use effects::{Action, ConnectionId, Effects};
+pub use effects::{Action, ConnectionId, Effects, Refusal};
 pub use error::Error;
 pub use settings::{Profile, Settings};
 pub use snapshot::{ChannelSnapshot, QueueSnapshot};

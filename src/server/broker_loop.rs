@@ -319,6 +319,11 @@ impl State {
                 to_flush.push((id, Arc::clone(shared)));
             }
         });
+        for refusal in effects.refusals.drain(..) {
+            let peer = of(refusal.connection).and_then(|shared| shared.stream.peer_addr().ok());
+            let peer = peer.map_or_else(|| "a client that is gone".to_owned(), |peer| peer.to_string());
+            tracing::warn!(peer, channel = refusal.channel, "closing: {}", refusal.reply_text);
+        }
         for action in effects.actions.drain(..) {
             let id = action.connection();
             let Some(shared) = of(id) else { continue };

@@ -134,6 +134,7 @@ impl World {
             }
             let lines = &mut self.lines;
             self.effects.drain_outputs(|id, output| lines[id.index()].said.extend_from_slice(&output.to_vec()));
+            self.effects.refusals.clear();
             for action in self.effects.actions.drain(..) {
                 match action {
                     Action::CloseSocket(id) | Action::CloseUnanswered(id) => lines[id.index()].closed = true,

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::queue::{ConsumerId, QueueId};
-use super::{At, Broker, ConnectionId, Effects, Error};
+use super::{At, Broker, ConnectionId, Effects, Error, Refusal};
 use crate::amqp::{AMQPClass, Command, Method, access, basic, channel, confirm, exchange, method, queue, tx as tx_class};
 use confirms::Confirms;
 use publish::Route;
@@ -195,6 +195,7 @@ impl Broker {
         self.end_channel(at, effects);
         let Some(channel) = self.channel(at) else { return };
         *channel = Channel { closing: true, ..Channel::default() };
+        effects.refusals.push(Refusal { connection: at.connection, channel: at.channel, reply_text: error.reply_text() });
         let (class_id, method_id) = error.class_method.unwrap_or(class_method);
         let close = channel::Close { reply_code: error.code.code(), reply_text: error.reply_text().into(), class_id, method_id };
         self.reply(at, effects, &AMQPClass::Channel(channel::AMQPMethod::Close(close)));
