@@ -19,7 +19,6 @@ use crate::amqp::{AMQPClass, Command, Method, connection};
 pub struct Capabilities {
     pub consumer_cancel_notify: bool,
     pub connection_blocked: bool,
-    pub authentication_failure_close: bool,
 }
 
 /// The outcome of a handshake.

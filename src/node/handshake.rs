@@ -149,11 +149,8 @@ impl Handshake {
     fn read_client_properties(&mut self, properties: &FieldTable) {
         if let Some(AMQPValue::FieldTable(capabilities)) = properties.inner().get("capabilities") {
             let has = |name: &str| capabilities.inner().get(name) == Some(&AMQPValue::Boolean(true));
-            self.capabilities = Capabilities {
-                consumer_cancel_notify: has("consumer_cancel_notify"),
-                connection_blocked: has("connection.blocked"),
-                authentication_failure_close: has("authentication_failure_close"),
-            };
+            self.capabilities =
+                Capabilities { consumer_cancel_notify: has("consumer_cancel_notify"), connection_blocked: has("connection.blocked") };
         }
         if let Some(AMQPValue::LongString(name)) = properties.inner().get("connection_name") {
             self.connection_name = Some(String::from_utf8_lossy(name.as_bytes()).into_owned());

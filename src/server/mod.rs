@@ -142,12 +142,6 @@ impl Server {
         Ok(Self { shell, amqp })
     }
 
-    /// The address that AMQP is served on.
-    #[must_use]
-    pub fn amqp_address(&self) -> SocketAddr {
-        self.amqp
-    }
-
     /// Says on standard output, and in the ready file, that the broker serves.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ impl Broker {
         Ok(())
     }
 
-    pub(super) fn basic_consume(&mut self, at: At, consume: basic::Consume, effects: &mut Effects) -> Result<(), Error> {
+    pub(super) fn basic_consume(&mut self, at: At, consume: &basic::Consume, effects: &mut Effects) -> Result<(), Error> {
         let limit = self.settings.consumer_max_per_channel;
         let channel = self.open_channel(at);
         let tag = consume.consumer_tag.as_str();
@@ -46,7 +46,7 @@ impl Broker {
             return Err(Error::consumer_tag_in_use(tag));
         }
         if reply_to::is_pseudo_queue(consume.queue.as_str()) {
-            return self.consume_replies(at, &consume, effects);
+            return self.consume_replies(at, consume, effects);
         }
         let name = self.expand_queue_name(at, consume.queue.as_str())?;
         let id = self.queue_for(at, &name)?;
@@ -72,12 +72,10 @@ impl Broker {
             tag: tag.clone(),
             queue: id,
             no_ack: consume.no_ack,
-            exclusive: consume.exclusive,
             prefetch,
             priority,
             unacked: 0,
             parked: false,
-            arguments: consume.arguments,
         });
         let queue = &mut self.queues[id];
         queue.consumers.add(consumer, priority);

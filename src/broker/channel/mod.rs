@@ -131,7 +131,7 @@ impl Broker {
             AMQPClass::Queue(Queue::Unbind(unbind)) => self.queue_unbind(at, &unbind, effects),
             AMQPClass::Queue(Queue::Purge(purge)) => self.queue_purge(at, &purge, effects),
             AMQPClass::Queue(Queue::Delete(delete)) => self.queue_delete(at, &delete, effects),
-            AMQPClass::Basic(Basic::Consume(consume)) => self.basic_consume(at, consume, effects),
+            AMQPClass::Basic(Basic::Consume(consume)) => self.basic_consume(at, &consume, effects),
             AMQPClass::Basic(Basic::Cancel(cancel)) => self.basic_cancel(at, &cancel, effects),
             AMQPClass::Basic(Basic::Get(get)) => self.basic_get(at, &get, effects),
             AMQPClass::Basic(Basic::Recover(recover)) => self.basic_recover(at, recover.requeue, true, effects),

@@ -26,16 +26,18 @@ struct Published {
 pub(super) struct Transaction {
     published: Vec<Published>,
     settlements: Vec<Settlement>,
+    /// Deliveries among `settlements` that a consumer got.
+    consumed: usize,
 }
 
 impl Transaction {
     /// Deliveries to consumers that are settled only once this commits: until then they use prefetch.
     pub(super) fn consumed(&self) -> usize {
-        let deliveries = self.settlements.iter().flat_map(|settlement| &settlement.deliveries);
-        deliveries.filter(|delivery| delivery.consumer.is_some()).count()
+        self.consumed
     }
 
     pub(super) fn settle(&mut self, settlement: Settlement) {
+        self.consumed += settlement.deliveries.iter().filter(|delivery| delivery.consumer.is_some()).count();
         self.settlements.push(settlement);
     }
 }

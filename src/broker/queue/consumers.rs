@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use slotmap::new_key_type;
 
 use super::QueueId;
-use crate::amqp::FieldTable;
 use crate::broker::effects::ConnectionId;
 
 new_key_type! {
@@ -20,7 +19,6 @@ pub struct Consumer {
     pub tag: Box<str>,
     pub queue: QueueId,
     pub no_ack: bool,
-    pub exclusive: bool,
     /// How many unacked messages it may hold; 0 is no limit.
     pub prefetch: u16,
     /// x-priority: those with a higher one are served first while they have credit (behaviour B13).
@@ -28,7 +26,6 @@ pub struct Consumer {
     pub unacked: u32,
     /// It could not take a message when it was asked, and is out of the turn until it can.
     pub parked: bool,
-    pub arguments: FieldTable,
 }
 
 impl Consumer {

@@ -78,7 +78,7 @@ impl World {
     fn noisy_connection(&mut self, id: u32) {
         let noisy = Noisy { client: Client::default(), decoder: opened_decoder(FRAME_MAX), closed: false, reported: false };
         self.noise.connections[(id - FIRST) as usize] = Some(noisy);
-        let capabilities = Capabilities { consumer_cancel_notify: true, connection_blocked: true, authentication_failure_close: true };
+        let capabilities = Capabilities { consumer_cancel_notify: true, connection_blocked: true };
         let opened = Opened { user: "guest".into(), capabilities, frame_max: FRAME_MAX, channel_max: 5 };
         self.input(Input::Connected(ConnectionId(id), opened), Step::Flushed);
     }

@@ -101,11 +101,7 @@ impl World {
 
     fn connect(&mut self, id: u32) {
         let frame_max = [4096, 8192, 131_072][self.random.below(3)];
-        let capabilities = Capabilities {
-            consumer_cancel_notify: self.random.percent(60),
-            connection_blocked: self.random.percent(60),
-            authentication_failure_close: true,
-        };
+        let capabilities = Capabilities { consumer_cancel_notify: self.random.percent(60), connection_blocked: self.random.percent(60) };
         let slow = self.random.percent(25);
         self.open(id, Link::new(frame_max, slow), capabilities);
     }
