@@ -48,9 +48,15 @@ impl scenario::Broker for InProcess {
     fn reset(&self) {
         *self.world.borrow_mut() = World::new(self.profile.clone());
     }
+
+    fn wait(&self, milliseconds: u64) {
+        self.world.borrow_mut().now += milliseconds;
+    }
 }
 
 struct World {
+    /// The time, in milliseconds since the epoch; it passes only when a transcript says so.
+    now: u64,
     node: Node,
     broker: Broker,
     effects: Effects,
@@ -76,7 +82,7 @@ impl World {
         let mut node = Config::default().node();
         node.settings = Arc::new(Settings { max_message_size: profile.max_message_size, profile, ..Settings::default() });
         let broker = Broker::new("/", Arc::clone(&node.settings), 1);
-        Self { node, broker, effects: Effects::default(), lines: Vec::new() }
+        Self { now: 1_700_000_000_000, node, broker, effects: Effects::default(), lines: Vec::new() }
     }
 
     fn write(&mut self, id: ConnectionId, mut bytes: &[u8]) {
@@ -130,7 +136,7 @@ impl World {
         loop {
             let mut flushed = Vec::new();
             if let Some(input) = input.take() {
-                self.broker.handle(Timestamp(0), input, &mut self.effects);
+                self.broker.handle(Timestamp(self.now), input, &mut self.effects);
             }
             let lines = &mut self.lines;
             self.effects.drain_outputs(|id, output| lines[id.index()].said.extend_from_slice(&output.to_vec()));
@@ -146,7 +152,7 @@ impl World {
                 return;
             }
             for id in flushed {
-                self.broker.handle(Timestamp(0), Input::Flushed(id, 0), &mut self.effects);
+                self.broker.handle(Timestamp(self.now), Input::Flushed(id, 0), &mut self.effects);
             }
         }
     }

@@ -38,12 +38,14 @@ fn scenarios_of_profile_4_3() {
     play("4.3", "scenarios/profile-4.3");
 }
 
-/// The same transcripts against a broker over TCP, RabbitMQ for one: `LEVERET_SCENARIOS_URL=amqp://…`.
+/// The same transcripts against a broker over TCP, RabbitMQ for one: `LEVERET_SCENARIOS_URL=amqp://…`, and for its administrator
+/// `LEVERET_SCENARIOS_CTL=rabbitmqctl`.
 /// Without an address there is nothing to compare with, and the in-process run above has done the judging.
 #[test]
 fn scenarios_over_tcp() {
     let Ok(url) = std::env::var("LEVERET_SCENARIOS_URL") else { return };
-    let broker = scenario::Tcp::new(&url).expect("an address");
+    let ctl = std::env::var("LEVERET_SCENARIOS_CTL").unwrap_or_default();
+    let broker = scenario::Tcp::new(&url, &ctl).expect("an address");
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker/scenarios");
     let report = scenario::run_all(&broker, &directory, &scenario::Options::from_env());
     assert!(report.is_success(), "{report}");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::channel::Life;
+use super::ctl::Undo;
 use super::handshake::{Choices, connect};
 use super::link::{Link, Stage};
 use super::text::quote;
@@ -40,8 +41,12 @@ impl Janitor {
         }
     }
 
-    /// Ends the connections of a scenario and deletes its queues and exchanges.
-    pub fn clean(&mut self, broker: &dyn Broker, links: BTreeMap<String, Link>) {
+    /// Takes back what an administrator did in a scenario, ends its connections and deletes its queues and exchanges.
+    pub fn clean(&mut self, broker: &dyn Broker, links: BTreeMap<String, Link>, undo: &Undo) {
+        for words in undo.commands() {
+            // It fails if what would have set it has failed.
+            let _ = broker.ctl(words);
+        }
         let mut queues = Vec::new();
         let mut exchanges = Vec::new();
         for mut link in links.into_values() {

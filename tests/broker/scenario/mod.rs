@@ -29,7 +29,12 @@
 //! **Directives.** `c1: user=… password=… mechanism=… vhost=… capabilities=none frame_max=… channel_max=… heartbeat=…` connects that way;
 //! `c1: handshake=none` only opens the socket. `c1: drop` abandons the socket, `c1: hold-close` leaves channel.close unanswered, `c1: unopened 7`
 //! stops channel 7 from opening by itself, `c1: nosync 1` keeps the runner's own methods off a channel in the middle of a content,
-//! `c1: await closed` and `c1: await heartbeat` wait for these.
+//! `c1: await closed` and `c1: await heartbeat` wait for these. `c1: wait 300` lets that many milliseconds pass, between what stands above
+//! and below it in its group; what the broker says because of it is expected after the group. `c1: ctl set_policy p "^q" {"max-length": 1}
+//! --apply-to queues` asks what only an administrator may: the words are `rabbitmqctl`'s, over TCP they follow the command in
+//! `LEVERET_SCENARIOS_CTL` (without it, scenarios with a `ctl` are left out). Policies and tracing are gone after the scenario. What stands
+//! above a `wait` or `ctl` in its group may still be under way when it begins. After a group, the runner asks for the queues passively, which
+//! counts as a use of them for x-expires.
 //!
 //! **Markers** under a title: `# differs: 3.10 …` (that version does otherwise; a `--- 3.10` line starts its own variant, without one it
 //! is left out there), `# better: …` (leveret helps where RabbitMQ does not), `# sockets: …` (needs time to pass or a real socket).
@@ -40,6 +45,7 @@
 
 mod channel;
 mod codec;
+mod ctl;
 mod handshake;
 mod janitor;
 mod link;
@@ -63,7 +69,7 @@ use std::path::{Path, PathBuf};
 use janitor::Janitor;
 use play::{Outcome, Player};
 pub use report::{Failure, Reason, Report};
-use script::{File, Scenario};
+use script::{File, Scenario, Variant};
 pub use transport::{Arrival, Broker, Tcp, Transport};
 
 /// How to run.
@@ -141,6 +147,8 @@ impl Run<'_> {
             Some("leveret does better")
         } else if scenario.sockets && self.broker.answers_at_once() {
             Some("needs sockets")
+        } else if scenario.variant(&self.server.version).is_some_and(Variant::needs_ctl) && !self.broker.takes_ctl() {
+            Some("needs an administrator")
         } else if scenario.variant(&self.server.version).is_none() {
             Some("another version's behaviour")
         } else {

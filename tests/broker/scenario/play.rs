@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use super::ctl::{Undo, words};
 use super::handshake::{Choices, connect};
 use super::janitor::Janitor;
 use super::link::{Link, Stage};
@@ -37,12 +38,13 @@ pub struct Player<'a> {
     janitor: &'a mut Janitor,
     links: BTreeMap<String, Link>,
     names: Names,
+    undo: Undo,
     recording: bool,
 }
 
 impl<'a> Player<'a> {
     pub fn new(broker: &'a dyn Broker, janitor: &'a mut Janitor, recording: bool) -> Player<'a> {
-        Player { broker, janitor, links: BTreeMap::new(), names: Names::default(), recording }
+        Player { broker, janitor, links: BTreeMap::new(), names: Names::default(), undo: Undo::default(), recording }
     }
 
     /// Plays to the first difference, or to the end when recording. An error is a mistake in the transcript.
@@ -66,7 +68,7 @@ impl<'a> Player<'a> {
                 }
             }
         }
-        self.janitor.clean(self.broker, self.links);
+        self.janitor.clean(self.broker, self.links, &self.undo);
         played.map(|()| outcome)
     }
 
@@ -146,6 +148,18 @@ impl<'a> Player<'a> {
     /// The `c1: …` lines.
     fn direct(&mut self, connection: &str, text: &str) -> Result<(), String> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match word {
+            "wait" => {
+                self.broker.wait(rest.parse().map_err(|_| format!("no number of milliseconds: '{rest}'"))?);
+                return Ok(());
+            }
+            "ctl" => {
+                let words = words(rest)?;
+                self.undo.note(&words)?;
+                return self.broker.ctl(&words);
+            }
+            _ => {}
+        }
         let connects = text.is_empty() || text.contains('=');
         if !connects && !self.links.contains_key(connection) {
             self.direct(connection, "")?;

@@ -37,6 +37,14 @@ pub struct Variant {
     pub groups: Vec<Group>,
 }
 
+impl Variant {
+    /// Whether a line of it is for an administrator.
+    pub fn needs_ctl(&self) -> bool {
+        let mut steps = self.groups.iter().flat_map(|group| &group.steps);
+        steps.any(|step| step.action == Action::Direct && step.text.starts_with("ctl "))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub title: String,

@@ -1,14 +1,21 @@
 //! The runner against itself and against amq-protocol: what it does not read right it cannot judge.
 
+use std::cell::RefCell;
+use std::time::Instant;
+
 use amq_protocol::frame::{AMQPFrame, parsing::parse_frame};
 
 use super::codec::{
     Argument, Arguments, decode_header, decode_method, encode_header, encode_method, frame, kind_of, print_method, property_kind,
 };
+use super::ctl::{Undo, words};
+use super::janitor::Janitor;
 use super::names::Names;
+use super::play::Player;
 use super::schema::{METHODS, Method};
 use super::script::{Action, File};
 use super::text::Text;
+use super::transport::{Arrival, Broker, Transport};
 use super::value::{Reader, Value};
 use super::wildcard::fits;
 
@@ -115,4 +122,94 @@ fn transcripts_are_rewritten_in_place() {
     let answers = [(first.last_line(), vec!["c1< new".to_owned()]), (second.last_line(), vec!["c1.2< closed".to_owned()])];
     let after = "# file\n\n=== A1 title\n# why\nc1> a\nc1< new\n# between\n\nc1.2>~ b\nc1: drop\nc1.2< closed\n";
     assert_eq!(file.rewrite(&answers.into_iter().collect()), after);
+}
+
+#[test]
+fn administrators_words_are_split_as_a_shell_would() {
+    let line = "set_policy p \"^a b=\\\"\" {\"k\": [\"}\", {\"\\\"\": 1}]} --apply-to queues";
+    let expected = ["set_policy", "p", "^a b=\"", "{\"k\": [\"}\", {\"\\\"\": 1}]}", "--apply-to", "queues"];
+    assert_eq!(words(line).expect("words"), expected);
+    words("set_policy p \"^a").expect_err("a quote is missing");
+    words("set_policy p ^a {\"k\": {}").expect_err("a brace is missing");
+}
+
+#[test]
+fn what_was_set_is_taken_back_unless_it_was_cleared() {
+    let mut undo = Undo::default();
+    let mut note = |line: &str| undo.note(&words(line).expect("words"));
+    for line in ["set_policy a ^a {}", "set_policy a ^b {}", "set_operator_policy a ^a {}", "trace_on", "trace_off", "set_policy b ^b {}"] {
+        note(line).expect(line);
+    }
+    note("clear_policy b").expect("a command");
+    note("set_policy --priority 1 c ^c {}").expect_err("no name");
+    note("add_user x y").expect_err("no way back");
+    assert_eq!(undo.commands(), [["clear_policy", "a"], ["clear_operator_policy", "a"]]);
+}
+
+/// A broker that only takes note of what it is asked beside AMQP.
+#[derive(Default)]
+struct Notebook {
+    takes_ctl: bool,
+    notes: RefCell<Vec<String>>,
+}
+
+impl Broker for Notebook {
+    fn connect(&self) -> Box<dyn Transport> {
+        Box::new(Silence)
+    }
+
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+
+    fn wait(&self, milliseconds: u64) {
+        self.notes.borrow_mut().push(format!("wait {milliseconds}"));
+    }
+
+    fn takes_ctl(&self) -> bool {
+        self.takes_ctl
+    }
+
+    fn ctl(&self, words: &[String]) -> Result<(), String> {
+        self.notes.borrow_mut().push(words.join(" "));
+        if words.iter().any(|word| word == "bad") { Err("no".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// Nobody is at the other end.
+struct Silence;
+
+impl Transport for Silence {
+    fn write(&mut self, _bytes: &[u8]) {}
+
+    fn read(&mut self, _into: &mut Vec<u8>, _deadline: Instant) -> Arrival {
+        Arrival::Nothing
+    }
+
+    fn abandon(&mut self) {}
+}
+
+/// Time and the administrator need no connection; what was set is taken back, also after a failure.
+#[test]
+fn waits_and_administrators_words_reach_the_broker_in_order() {
+    let text = "=== A1 title\nc1: ctl set_policy a ^a {\"x\": 1}\nc1: wait 300\n\nc1: ctl trace_on\nc1: ctl set_policy bad ^b {}\n";
+    let file = File::parse(text).expect("a transcript");
+    let variant = file.scenarios[0].variant("4.0.0").expect("a variant");
+    assert!(variant.needs_ctl());
+    let broker = Notebook::default();
+    let mut janitor = Janitor::default();
+    let played = Player::new(&broker, &mut janitor, false).play(variant);
+    assert_eq!(played.err().as_deref(), Some("line 6: no"));
+    let expected =
+        ["set_policy a ^a {\"x\": 1}", "wait 300", "trace_on", "set_policy bad ^b {}", "clear_policy a", "trace_off", "clear_policy bad"];
+    assert_eq!(*broker.notes.borrow(), expected);
+}
+
+#[test]
+fn scenarios_for_an_administrator_are_known_by_their_variant() {
+    let text =
+        "=== A1 title\n# differs: 3.10 why\nc1: wait 1\n--- 3.10\nc1: ctl trace_on\n=== A2 title\nc1> queue.declare queue=\"ctl x\"\n";
+    let file = File::parse(text).expect("a transcript");
+    let needs = |index: usize, version: &str| file.scenarios[index].variant(version).expect("a variant").needs_ctl();
+    assert_eq!((needs(0, "4.0.0"), needs(0, "3.10.8"), needs(1, "4.0.0")), (false, true, false));
 }

@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a read found.
@@ -40,23 +42,42 @@ pub trait Broker {
 
     /// Called before each scenario; an in-process broker may start afresh.
     fn reset(&self) {}
+
+    /// Lets time pass; a broker without a clock of its own is told so instead.
+    fn wait(&self, milliseconds: u64) {
+        thread::sleep(Duration::from_millis(milliseconds));
+    }
+
+    /// Whether `ctl` does anything.
+    fn takes_ctl(&self) -> bool {
+        false
+    }
+
+    /// Does what `rabbitmqctl` does with these words. An error is what it says when it fails.
+    fn ctl(&self, words: &[String]) -> Result<(), String> {
+        Err(format!("nobody to ask: {}", words.join(" ")))
+    }
 }
 
 /// A broker reached over TCP.
 pub struct Tcp {
     address: SocketAddr,
+    /// The command that takes `rabbitmqctl`'s words, and its first arguments. Empty if there is none.
+    ctl: Vec<String>,
 }
 
 impl Tcp {
     /// From `amqp://user:password@host:port` or `host:port`; the transcripts name their users themselves, so those are left out.
-    pub fn new(url: &str) -> Result<Tcp, String> {
+    /// `ctl` is the command for an administrator, split at spaces; possibly empty.
+    pub fn new(url: &str, ctl: &str) -> Result<Tcp, String> {
+        let ctl = ctl.split_whitespace().map(str::to_owned).collect();
         let rest = url.strip_prefix("amqp://").unwrap_or(url);
         let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
         let host = host.split('/').next().unwrap_or(host);
         host.to_socket_addrs()
             .map_err(|error| format!("{host}: {error}"))?
             .next()
-            .map(|address| Tcp { address })
+            .map(|address| Tcp { address, ctl })
             .ok_or_else(|| format!("{host}: no address"))
     }
 }
@@ -69,6 +90,20 @@ impl Broker for Tcp {
             let _ = stream.set_write_timeout(Some(Duration::from_secs(5)));
         }
         Box::new(Socket { stream })
+    }
+
+    fn takes_ctl(&self) -> bool {
+        !self.ctl.is_empty()
+    }
+
+    fn ctl(&self, words: &[String]) -> Result<(), String> {
+        let (program, arguments) = self.ctl.split_first().ok_or("LEVERET_SCENARIOS_CTL is not set")?;
+        let output = Command::new(program).args(arguments).args(words).output().map_err(|error| format!("{program}: {error}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = [output.stdout, output.stderr].concat();
+        Err(format!("{}: {}\n{}", words.join(" "), output.status, String::from_utf8_lossy(&said).trim_end()))
     }
 }
 
