@@ -3,7 +3,7 @@
 use amq_protocol::frame::{WriteContext, gen_frame, parse_frame};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use leveret::amqp::encoder::Recipient;
+use leveret::amqp::encoder::{Delivered, Recipient};
 use leveret::amqp::{Decoder, Message, Output};
 
 #[global_allocator]
@@ -77,7 +77,7 @@ fn encode_deliver(bencher: Bencher<'_, '_>, size: usize) {
     bencher.counter(ItemsCount::new(MESSAGES)).bench_local(|| {
         output.clear();
         for tag in 0..MESSAGES as u64 {
-            output.basic_deliver(to, tag, false, black_box(&message));
+            output.basic_deliver(to, tag, Delivered::first(black_box(&message)));
         }
     });
 }

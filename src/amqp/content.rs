@@ -1,18 +1,46 @@
 //! A published message: exchange, routing key, properties and body as received, in one allocation when it is small.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::properties::Properties;
+use super::table;
 
 /// Bodies up to this many bytes are stored beside their envelope in one right-sized allocation and copied into
 /// the output of a connection; larger ones travel by reference from the read to the vectored write.
 pub const LARGE_BODY: usize = 8 * 1024;
 
-/// Properties length (u32, little-endian), exchange length, routing key length.
-const HEAD: usize = 6;
-const EXCHANGE_LENGTH: usize = 4;
+/// Properties length (u32, little-endian), marks, exchange length, routing key length.
+const HEAD: usize = 7;
+const MARKS: usize = 4;
+const EXCHANGE_LENGTH: usize = 5;
+
+/// What the broker knows about a message and nobody else can see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Its x-death header was written here, not by a client (V18).
+    pub died: bool,
+    /// Its headers have a BCC that nobody is to see, but that counts when it is dead-lettered (behaviour D5).
+    pub blind_copies: bool,
+}
+
+const DIED: u8 = 1;
+const BLIND_COPIES: u8 = 1 << 1;
+/// It has an expiration. Kept here so that a queue need not look for it.
+const CAN_EXPIRE: u8 = 1 << 2;
+
+/// What a message consists of.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    pub exchange: &'a [u8],
+    pub routing_key: &'a [u8],
+    /// Property flags and values as received.
+    pub properties: &'a [u8],
+    /// The body when it is stored beside the envelope; empty for a large one.
+    pub small_body: &'a [u8],
+}
 
 /// A message, cheap to clone; immutable once published.
 #[derive(Clone, Debug)]
@@ -36,9 +64,16 @@ impl Message {
     /// Copies everything into one allocation. `exchange` and `routing_key` are short strings (255 bytes at most).
     #[must_use]
     pub fn new(exchange: &[u8], routing_key: &[u8], properties: &[u8], body: &[u8]) -> Self {
+        Self::marked(exchange, routing_key, properties, body, Marks::default())
+    }
+
+    fn marked(exchange: &[u8], routing_key: &[u8], properties: &[u8], body: &[u8], marks: Marks) -> Self {
         let mut blob = Vec::with_capacity(HEAD + exchange.len() + routing_key.len() + properties.len() + body.len());
         blob.extend_from_slice(&u32::try_from(properties.len()).unwrap_or(u32::MAX).to_le_bytes());
-        blob.extend_from_slice(&[short(exchange.len()), short(routing_key.len())]);
+        let died = if marks.died { DIED } else { 0 };
+        let blind_copies = if marks.blind_copies { BLIND_COPIES } else { 0 };
+        let can_expire = if Properties::checked(properties).can_expire() { CAN_EXPIRE } else { 0 };
+        blob.extend_from_slice(&[died | blind_copies | can_expire, short(exchange.len()), short(routing_key.len())]);
         blob.extend_from_slice(exchange);
         blob.extend_from_slice(routing_key);
         blob.extend_from_slice(properties);
@@ -56,32 +91,53 @@ impl Message {
     /// The same message with other properties; a large body is shared, not copied.
     #[must_use]
     pub fn with_properties(&self, properties: &[u8]) -> Self {
-        Self { large: self.large.clone(), ..Self::new(self.exchange(), self.routing_key(), properties, self.small_body()) }
+        self.readdressed(self.exchange(), self.routing_key(), properties, self.marks())
     }
 
-    fn lengths(&self) -> (usize, usize, usize) {
-        let blob = &self.blob;
-        let properties = u32::from_le_bytes([blob[0], blob[1], blob[2], blob[3]]);
-        (usize::from(blob[EXCHANGE_LENGTH]), usize::from(blob[EXCHANGE_LENGTH + 1]), properties as usize)
+    /// The same body on another way; a large one is shared, not copied.
+    #[must_use]
+    pub fn readdressed(&self, exchange: &[u8], routing_key: &[u8], properties: &[u8], marks: Marks) -> Self {
+        Self { large: self.large.clone(), ..Self::marked(exchange, routing_key, properties, self.small_body(), marks) }
+    }
+
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        let byte = self.blob[MARKS];
+        Marks { died: byte & DIED != 0, blind_copies: byte & BLIND_COPIES != 0 }
+    }
+
+    /// Whether it has an expiration.
+    #[must_use]
+    pub fn can_expire(&self) -> bool {
+        self.blob[MARKS] & CAN_EXPIRE != 0
+    }
+
+    /// All of it, taken apart once.
+    #[inline]
+    #[must_use]
+    pub fn parts(&self) -> Parts<'_> {
+        let (head, rest) = self.blob.split_first_chunk::<HEAD>().expect("a message has a head");
+        let (exchange, rest) = rest.split_at(usize::from(head[EXCHANGE_LENGTH]));
+        let (routing_key, rest) = rest.split_at(usize::from(head[EXCHANGE_LENGTH + 1]));
+        let (properties, small_body) = rest.split_at(u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize);
+        Parts { exchange, routing_key, properties, small_body }
     }
 
     #[must_use]
     pub fn exchange(&self) -> &[u8] {
-        let (exchange, ..) = self.lengths();
-        &self.blob[HEAD..HEAD + exchange]
+        self.parts().exchange
     }
 
     #[must_use]
     pub fn routing_key(&self) -> &[u8] {
-        let (exchange, key, _) = self.lengths();
-        &self.blob[HEAD + exchange..HEAD + exchange + key]
+        self.parts().routing_key
     }
 
     /// Exchange and routing key with their lengths: what decides the route, beside the headers.
     #[must_use]
     pub fn address(&self) -> &[u8] {
-        let (exchange, key, _) = self.lengths();
-        &self.blob[EXCHANGE_LENGTH..HEAD + exchange + key]
+        let end = HEAD + usize::from(self.blob[EXCHANGE_LENGTH]) + usize::from(self.blob[EXCHANGE_LENGTH + 1]);
+        &self.blob[EXCHANGE_LENGTH..end]
     }
 
     #[must_use]
@@ -92,16 +148,25 @@ impl Message {
     /// Property flags and values as received.
     #[must_use]
     pub fn raw_properties(&self) -> &[u8] {
-        let (exchange, key, properties) = self.lengths();
-        let at = HEAD + exchange + key;
-        &self.blob[at..at + properties]
+        self.parts().properties
+    }
+
+    /// The properties without what nobody is to see.
+    #[must_use]
+    pub fn visible_properties(&self) -> Cow<'_, [u8]> {
+        let raw = self.raw_properties();
+        if !self.marks().blind_copies {
+            return Cow::Borrowed(raw);
+        }
+        let properties = Properties::checked(raw);
+        let headers = table::without_entry(properties.headers().unwrap_or_default(), b"BCC");
+        Cow::Owned(properties.with_headers_left(&headers))
     }
 
     /// The body when it is stored beside the envelope; empty for a large one.
     #[must_use]
     pub fn small_body(&self) -> &[u8] {
-        let (exchange, key, properties) = self.lengths();
-        &self.blob[HEAD + exchange + key + properties..]
+        self.parts().small_body
     }
 
     /// The parts of a large body; none when it is stored beside the envelope.

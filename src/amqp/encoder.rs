@@ -4,6 +4,7 @@ use amq_protocol::frame::WriteContext;
 use amq_protocol::protocol::gen_class;
 use bytes::Bytes;
 
+use super::content::Parts;
 use super::frame::{self, OVERHEAD};
 use super::{AMQPClass, ChannelNumber, Message};
 
@@ -86,66 +87,70 @@ impl Output {
     }
 
     /// `basic.deliver` with its content. Strings are short strings, `frame_max` in bytes.
-    pub fn basic_deliver(&mut self, to: Recipient<'_>, delivery_tag: u64, redelivered: bool, message: &Message) {
+    pub fn basic_deliver(&mut self, to: Recipient<'_>, delivery_tag: u64, delivered: Delivered<'_>) {
+        let parts = delivered.message.parts();
         let out = &mut self.bytes;
-        out.reserve(64 + message.body_len().min(1024));
+        out.reserve(64 + parts.small_body.len().min(1024));
         let start = begin_method(out, to.channel, (60, 60));
         short_string(out, to.consumer_tag);
         out.extend_from_slice(&delivery_tag.to_be_bytes());
-        out.push(u8::from(redelivered));
-        short_string(out, message.exchange());
-        short_string(out, message.routing_key());
+        out.push(u8::from(delivered.redelivered));
+        short_string(out, parts.exchange);
+        short_string(out, parts.routing_key);
         end(out, start);
-        self.content(to.channel, to.frame_max, message);
+        self.content(to, parts, delivered.properties.unwrap_or(parts.properties), delivered.message.large_body());
     }
 
     /// `basic.get-ok` with its content.
-    pub fn basic_get_ok(&mut self, to: Recipient<'_>, delivery_tag: u64, redelivered: bool, message: &Message, message_count: u32) {
+    pub fn basic_get_ok(&mut self, to: Recipient<'_>, delivery_tag: u64, delivered: Delivered<'_>, message_count: u32) {
+        let parts = delivered.message.parts();
         let out = &mut self.bytes;
         let start = begin_method(out, to.channel, (60, 71));
         out.extend_from_slice(&delivery_tag.to_be_bytes());
-        out.push(u8::from(redelivered));
-        short_string(out, message.exchange());
-        short_string(out, message.routing_key());
+        out.push(u8::from(delivered.redelivered));
+        short_string(out, parts.exchange);
+        short_string(out, parts.routing_key);
         out.extend_from_slice(&message_count.to_be_bytes());
         end(out, start);
-        self.content(to.channel, to.frame_max, message);
+        self.content(to, parts, delivered.properties.unwrap_or(parts.properties), delivered.message.large_body());
     }
 
     /// `basic.return` with its content.
     pub fn basic_return(&mut self, to: Recipient<'_>, reply_code: u16, reply_text: &str, message: &Message) {
+        let (parts, properties) = (message.parts(), message.visible_properties());
         let out = &mut self.bytes;
         let start = begin_method(out, to.channel, (60, 50));
         out.extend_from_slice(&reply_code.to_be_bytes());
         short_string(out, reply_text.as_bytes());
-        short_string(out, message.exchange());
-        short_string(out, message.routing_key());
+        short_string(out, parts.exchange);
+        short_string(out, parts.routing_key);
         end(out, start);
-        self.content(to.channel, to.frame_max, message);
+        self.content(to, parts, &properties, message.large_body());
     }
 
-    fn content(&mut self, channel: ChannelNumber, frame_max: usize, message: &Message) {
+    fn content(&mut self, to: Recipient<'_>, parts: Parts<'_>, properties: &[u8], large_body: &[Bytes]) {
+        let body_len = parts.small_body.len() + large_body.iter().map(Bytes::len).sum::<usize>();
         let out = &mut self.bytes;
-        let start = begin(out, frame::HEADER, channel);
+        let start = begin(out, frame::HEADER, to.channel);
         out.extend_from_slice(&[0, 60, 0, 0]);
-        out.extend_from_slice(&(message.body_len() as u64).to_be_bytes());
-        out.extend_from_slice(message.raw_properties());
+        out.extend_from_slice(&(body_len as u64).to_be_bytes());
+        out.extend_from_slice(properties);
         end(out, start);
-        let payload_max = if frame_max == 0 { u32::MAX as usize } else { frame_max - OVERHEAD };
-        for chunk in message.small_body().chunks(payload_max) {
-            let start = begin(&mut self.bytes, frame::BODY, channel);
+        let payload_max = if to.frame_max == 0 { u32::MAX as usize } else { to.frame_max - OVERHEAD };
+        for chunk in parts.small_body.chunks(payload_max) {
+            let start = begin(&mut self.bytes, frame::BODY, to.channel);
             self.bytes.extend_from_slice(chunk);
             end(&mut self.bytes, start);
         }
-        if !message.large_body().is_empty() {
-            self.large_body(channel, payload_max, message);
+        if !large_body.is_empty() {
+            self.large_body(to.channel, payload_max, body_len, large_body);
         }
     }
 
     /// Frames of `payload_max` bytes over parts of any size, without copying them.
-    fn large_body(&mut self, channel: ChannelNumber, payload_max: usize, message: &Message) {
-        let mut left = message.body_len();
-        let mut parts = message.large_body().iter().cloned();
+    fn large_body(&mut self, channel: ChannelNumber, payload_max: usize, body_len: usize, parts: &[Bytes]) {
+        let mut left = body_len;
+        let mut parts = parts.iter().cloned();
         let mut part = Bytes::new();
         while left > 0 {
             let payload = left.min(payload_max);
@@ -164,6 +169,23 @@ impl Output {
             self.bytes.push(frame::END);
             left -= payload;
         }
+    }
+}
+
+/// A message as a consumer sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivered<'a> {
+    pub message: &'a Message,
+    /// In place of the message's own.
+    pub properties: Option<&'a [u8]>,
+    pub redelivered: bool,
+}
+
+impl<'a> Delivered<'a> {
+    /// For the first time and as it was published.
+    #[must_use]
+    pub fn first(message: &'a Message) -> Self {
+        Self { message, properties: None, redelivered: false }
     }
 }
 

@@ -121,6 +121,33 @@ impl<'a> Properties<'a> {
     }
 
     #[must_use]
+    pub fn priority(self) -> Option<u8> {
+        self.find(PRIORITY).and_then(|value| value.first().copied())
+    }
+
+    #[must_use]
+    pub fn correlation_id(self) -> Option<&'a [u8]> {
+        self.find(CORRELATION_ID)
+    }
+
+    #[must_use]
+    pub fn message_id(self) -> Option<&'a [u8]> {
+        self.find(MESSAGE_ID)
+    }
+
+    /// Seconds since the Unix epoch.
+    #[must_use]
+    pub fn timestamp(self) -> Option<u64> {
+        self.find(TIMESTAMP).and_then(|value| value.try_into().ok()).map(u64::from_be_bytes)
+    }
+
+    /// Whether there is an expiration.
+    #[must_use]
+    pub fn can_expire(self) -> bool {
+        self.flags() & EXPIRATION != 0
+    }
+
+    #[must_use]
     pub fn reply_to(self) -> Option<&'a [u8]> {
         self.find(REPLY_TO)
     }
@@ -133,26 +160,39 @@ impl<'a> Properties<'a> {
     /// The same properties with the header table replaced; an empty one is left out.
     #[must_use]
     pub fn with_headers(self, headers: &[u8]) -> Vec<u8> {
+        self.rewritten(Some(headers).filter(|headers| !headers.is_empty()), 0)
+    }
+
+    /// The same; a header table stays even when nothing is left in it.
+    #[must_use]
+    pub fn with_headers_left(self, headers: &[u8]) -> Vec<u8> {
+        self.rewritten(Some(headers), 0)
+    }
+
+    /// The same, and without an expiration (behaviour D6).
+    #[must_use]
+    pub fn with_headers_without_expiration(self, headers: &[u8]) -> Vec<u8> {
+        self.rewritten(Some(headers), EXPIRATION)
+    }
+
+    fn rewritten(self, headers: Option<&[u8]>, left_out: u16) -> Vec<u8> {
         let mut rest = self.0;
         let flags = take_flags(&mut rest).unwrap_or(0);
-        let mut out = Vec::with_capacity(self.0.len() + headers.len() + 4);
-        let new_flags = if headers.is_empty() { flags & !HEADERS } else { flags | HEADERS };
-        out.extend_from_slice(&new_flags.to_be_bytes());
+        let mut out = Vec::with_capacity(self.0.len() + headers.map_or(0, <[u8]>::len) + 4);
+        let new_flags = if headers.is_none() { flags & !HEADERS } else { flags | HEADERS };
+        out.extend_from_slice(&(new_flags & !left_out).to_be_bytes());
         for flag in IN_WIRE_ORDER {
-            if flag == HEADERS {
-                if flags & HEADERS != 0 && take_value(&mut rest, HEADERS).is_err() {
-                    break;
+            let before = rest;
+            if flags & flag != 0 && take_value(&mut rest, flag).is_err() {
+                break;
+            }
+            if flag != HEADERS {
+                if left_out & flag == 0 {
+                    out.extend_from_slice(&before[..before.len() - rest.len()]);
                 }
-                if !headers.is_empty() {
-                    out.extend_from_slice(&u32::try_from(headers.len()).unwrap_or(u32::MAX).to_be_bytes());
-                    out.extend_from_slice(headers);
-                }
-            } else if flags & flag != 0 {
-                let before = rest;
-                if take_value(&mut rest, flag).is_err() {
-                    break;
-                }
-                out.extend_from_slice(&before[..before.len() - rest.len()]);
+            } else if let Some(headers) = headers {
+                out.extend_from_slice(&u32::try_from(headers.len()).unwrap_or(u32::MAX).to_be_bytes());
+                out.extend_from_slice(headers);
             }
         }
         out

@@ -173,6 +173,95 @@ fn value_with_text_keys(raw: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Appends an entry. Integers are written as `l`, floats as `d`, whatever they were read from.
+pub fn put(out: &mut Vec<u8>, name: &[u8], value: Value<'_>) {
+    out.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(&name[..name.len().min(usize::from(u8::MAX))]);
+    put_value(out, value);
+}
+
+/// Appends a type letter and a value.
+pub fn put_value(out: &mut Vec<u8>, value: Value<'_>) {
+    let long = |out: &mut Vec<u8>, letter: u8, bytes: &[u8]| {
+        out.push(letter);
+        out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(bytes);
+    };
+    match value {
+        Value::Bool(v) => out.extend_from_slice(&[b't', u8::from(v)]),
+        Value::Int(v) => {
+            out.push(b'l');
+            out.extend_from_slice(&v.to_be_bytes());
+        }
+        Value::Float(v) => {
+            out.push(b'd');
+            out.extend_from_slice(&v.to_be_bytes());
+        }
+        Value::Decimal(scale, v) => {
+            out.extend_from_slice(&[b'D', scale]);
+            out.extend_from_slice(&v.to_be_bytes());
+        }
+        Value::String(v) => long(out, b'S', v),
+        Value::Bytes(v) => long(out, b'x', v),
+        Value::Timestamp(v) => {
+            out.push(b'T');
+            out.extend_from_slice(&v.to_be_bytes());
+        }
+        Value::Table(v) => long(out, b'F', v),
+        Value::Array(v) => long(out, b'A', v),
+        Value::Void => out.push(b'V'),
+    }
+}
+
+/// The entries of a checked table as they are: name, and the whole entry.
+pub fn raw_entries(mut input: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    std::iter::from_fn(move || {
+        let before = input;
+        let name = short_string(&mut input).ok()?;
+        value(&mut input).ok()?;
+        Some((name, &before[..before.len() - input.len()]))
+    })
+}
+
+/// A checked table with these entries put in, or in the place of those of the same name, and sorted by name as RabbitMQ does
+/// whenever it adds a header (behaviour B7).
+#[must_use]
+pub fn with_entries(headers: &[u8], added: &[(&[u8], Value<'_>)]) -> Vec<u8> {
+    let written: Vec<(&[u8], Vec<u8>)> = added
+        .iter()
+        .map(|(name, value)| {
+            let mut entry = Vec::new();
+            put(&mut entry, name, *value);
+            (*name, entry)
+        })
+        .collect();
+    let is_added = |name: &[u8]| added.iter().any(|(n, _)| *n == name);
+    let kept = raw_entries(headers).filter(|(name, _)| !is_added(name));
+    let mut all: Vec<(&[u8], &[u8])> = kept.chain(written.iter().map(|(name, entry)| (*name, entry.as_slice()))).collect();
+    all.sort_by_key(|(name, _)| *name);
+    all.into_iter().flat_map(|(_, entry)| entry).copied().collect()
+}
+
+/// A checked table with another value in the place of the one of this name.
+#[must_use]
+pub fn with_value(headers: &[u8], name: &[u8], value: Value<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(headers.len() + 16);
+    for (n, entry) in raw_entries(headers) {
+        if n == name {
+            put(&mut out, name, value);
+        } else {
+            out.extend_from_slice(entry);
+        }
+    }
+    out
+}
+
+/// A checked table without the entries of this name.
+#[must_use]
+pub fn without_entry(headers: &[u8], name: &[u8]) -> Vec<u8> {
+    raw_entries(headers).filter(|(n, _)| *n != name).flat_map(|(_, entry)| entry).copied().collect()
+}
+
 /// The type letter of an entry of a checked table.
 #[must_use]
 pub fn type_letter(mut entries: &[u8], name: &[u8]) -> Option<u8> {

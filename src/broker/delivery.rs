@@ -3,11 +3,15 @@
 //! Invariant: between inputs, a queue with ready messages has no consumer in its turn that could take one.
 
 use super::channel::unacked::Delivery;
-use super::queue::arguments::Overflow;
-use super::queue::{ConsumerId, Entry, Queue, QueueId};
-use super::{Action, Broker, ConnectionId, Effects};
+use super::dead_letter::Reason;
+use super::queue::effective::Overflow;
+use super::queue::{ConsumerId, Entry, Queue, QueueId, QueueType};
+use super::settings::Profile;
+use super::timers::Due;
+use super::{Action, At, Broker, ConnectionId, Effects};
 use crate::amqp::Message;
-use crate::amqp::encoder::Recipient;
+use crate::amqp::encoder::{Delivered, Recipient};
+use crate::amqp::table::{self, Value};
 
 impl Broker {
     /// A message arrives at a queue; `false` when the queue refuses it because it is full (reject-publish).
@@ -17,11 +21,16 @@ impl Broker {
             self.release(message);
             return true;
         };
-        if queue.bounds.overflow == Overflow::RejectPublish && queue.would_overflow(message.body_len()) {
-            self.release(message);
+        if queue.stream.is_some() {
+            self.append(id, message, effects);
+            return true;
+        }
+        if queue.refuses(&message) {
+            self.refuse_message(id, message);
             return false;
         }
-        let entry = queue.ready.entry(message);
+        let looks = queue.looks_at_messages || message.can_expire();
+        let entry = if looks { queue.entry(message, self.now) } else { queue.ready.entry(message) };
         self.memory += Entry::MEMORY;
         if queue.ready.is_empty()
             && queue.consumers.anyone_waiting()
@@ -32,21 +41,38 @@ impl Broker {
         }
         self.queues[id].ready.push(entry);
         self.drop_overflow(id);
+        self.settle_head(id);
         true
+    }
+
+    /// Behaviour Q14: dead-lettered with reject-publish-dlx, thrown away with reject-publish.
+    fn refuse_message(&mut self, id: QueueId, message: Message) {
+        let queue = &mut self.queues[id];
+        if queue.effective.overflow == Overflow::RejectPublishDlx {
+            let entry = queue.entry(message, self.now);
+            self.memory += Entry::MEMORY;
+            self.bury(id, entry, Reason::MaxLength);
+        } else {
+            self.release(message);
+        }
     }
 
     /// Drops heads until the queue is within its bounds (behaviour Q13: after the message was taken in).
     pub(super) fn drop_overflow(&mut self, id: QueueId) {
-        let too_long = |queue: &&mut Queue| queue.bounds.overflow == Overflow::DropHead && queue.overflows();
+        let too_long = |queue: &&mut Queue| queue.effective.overflow == Overflow::DropHead && queue.overflows();
         while let Some(queue) = self.queues.get_mut(id).filter(too_long) {
             let Some(entry) = queue.ready.pop() else { return };
-            self.release_entry(entry);
+            self.bury(id, entry, Reason::MaxLength);
         }
     }
 
     /// Gives ready messages to consumers for as long as there are both.
     pub(super) fn pump(&mut self, id: QueueId, effects: &mut Effects) {
-        while self.queues.get(id).is_some_and(|queue| !queue.ready.is_empty()) {
+        loop {
+            self.settle_head(id);
+            if self.queues.get(id).is_none_or(|queue| queue.ready.is_empty()) {
+                return;
+            }
             let Some(consumer) = self.take_turn(id, effects) else { return };
             let Some(entry) = self.queues[id].ready.pop() else { return };
             self.deliver(consumer, entry, effects);
@@ -66,7 +92,7 @@ impl Broker {
         }
     }
 
-    fn can_take(&mut self, id: ConsumerId, effects: &mut Effects) -> bool {
+    pub(super) fn can_take(&mut self, id: ConsumerId, effects: &mut Effects) -> bool {
         let consumer = &self.consumers[id];
         if !consumer.has_credit() {
             return false;
@@ -83,23 +109,29 @@ impl Broker {
         consumer.no_ack || connection.channels.get(&consumer.channel).is_some_and(|channel| channel.has_credit())
     }
 
-    fn deliver(&mut self, id: ConsumerId, entry: Entry, effects: &mut Effects) {
+    pub(super) fn deliver(&mut self, id: ConsumerId, entry: Entry, effects: &mut Effects) {
         let consumer = &mut self.consumers[id];
         let slot = self.connections.get_mut(consumer.connection.index());
         let connection = slot.and_then(Option::as_mut).expect("a consumer's connection is there");
         let channel = connection.channels.get_mut(&consumer.channel).expect("a consumer's channel is open");
+        let queue = &mut self.queues[consumer.queue];
         let tag = channel.unacked.next_tag();
         let to = Recipient { channel: consumer.channel, consumer_tag: consumer.tag.as_bytes(), frame_max: connection.opened.frame_max };
-        effects.output(consumer.connection).basic_deliver(to, tag, entry.redelivered, &entry.message);
+        let properties = delivered_properties(queue.kind, &entry, &self.settings.profile);
+        let delivered = Delivered { message: &entry.message, properties: properties.as_deref(), redelivered: entry.redelivered };
+        effects.output(consumer.connection).basic_deliver(to, tag, delivered);
         if consumer.no_ack {
             self.release_entry(entry);
             return;
         }
         consumer.unacked += 1;
-        let queue = &mut self.queues[consumer.queue];
         queue.unacked += 1;
         queue.unacked_bytes += entry.message.body_len() as u64;
-        channel.unacked.push(Delivery { tag, queue: consumer.queue, consumer: Some(id), entry });
+        channel.unacked.push(Delivery { tag, queue: consumer.queue, consumer: Some(id), delivered: self.now, entry });
+        if let Some(timeout) = queue.effective.consumer_timeout {
+            let at = At { connection: consumer.connection, channel: consumer.channel };
+            self.timers.arm(&mut channel.settlement, self.now.after(timeout), Due::Settlement(at));
+        }
     }
 
     /// A parked consumer may have become able to take messages again.
@@ -108,6 +140,10 @@ impl Broker {
         if consumer.parked && consumer.has_credit() {
             consumer.parked = false;
             let (queue, priority) = (consumer.queue, consumer.priority);
+            if consumer.reader.is_some() {
+                self.read_on(id, effects);
+                return;
+            }
             self.queues[queue].consumers.wait_again(id, priority);
             self.pump(queue, effects);
         }
@@ -125,4 +161,33 @@ impl Broker {
             }
         }
     }
+}
+
+/// The properties that a consumer sees where they are not as published: a type of queue adds something (behaviour Q20, Q22),
+/// or something is not for the consumer's eyes.
+pub(super) fn delivered_properties(kind: QueueType, entry: &Entry, profile: &Profile) -> Option<Vec<u8>> {
+    // A quorum queue counts what came back, and says nothing the first time.
+    let returned = entry.returns > 0 || entry.uncounted_returns > 0;
+    let adds = match kind {
+        QueueType::Classic => false,
+        QueueType::Quorum => returned,
+        QueueType::Stream => true,
+    };
+    if !adds && !entry.message.marks().blind_copies {
+        return None;
+    }
+    let visible = entry.message.visible_properties();
+    let count = Value::Int(i64::from(entry.returns));
+    let acquired = Value::Int(i64::from(entry.returns) + i64::from(entry.uncounted_returns));
+    let offset = Value::Int(i64::try_from(entry.position).unwrap_or(i64::MAX));
+    let added: &[(&[u8], Value<'_>)] = match kind {
+        _ if !adds => return Some(visible.into_owned()),
+        QueueType::Quorum if profile.acquired_count && entry.returns == 0 => &[(b"x-acquired-count", acquired)],
+        QueueType::Quorum if profile.acquired_count => &[(b"x-acquired-count", acquired), (b"x-delivery-count", count)],
+        QueueType::Quorum => &[(b"x-delivery-count", count)],
+        QueueType::Classic | QueueType::Stream => &[(b"x-stream-offset", offset)],
+    };
+    let properties = crate::amqp::properties::Properties::checked(&visible);
+    let headers = table::with_entries(properties.headers().unwrap_or_default(), added);
+    Some(properties.with_headers(&headers))
 }

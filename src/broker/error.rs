@@ -141,6 +141,14 @@ impl Error {
         Self::precondition(format!("invalid type '{}' for arg '{argument}' in {resource}", type_name(value)))
     }
 
+    /// `timeout` in milliseconds.
+    pub fn delivery_timed_out(channel: u16, timeout: &str) -> Self {
+        Self::precondition(format!(
+            "delivery acknowledgement on channel {channel} timed out. Timeout value used: {timeout} ms. \
+             This timeout value can be configured, see consumers doc guide to learn more"
+        ))
+    }
+
     pub fn unknown_delivery_tag(delivery_tag: u64) -> Self {
         Self::precondition(format!("unknown delivery tag {delivery_tag}"))
     }
@@ -213,6 +221,42 @@ impl Error {
 
     pub fn unimplemented_method() -> Self {
         Self::new(ReplyCode::CommandInvalid, "unimplemented method")
+    }
+
+    /// What streams cannot do; `by` is how the text names them.
+    pub fn not_by_streams(what: &str, by: &str, vhost: &str, name: &str) -> Self {
+        Self::not_implemented(format!("{what} not supported by {by} {}", queue(vhost, name)))
+    }
+
+    /// Behaviour Q20: of quorum queues and streams.
+    pub fn no_global_qos(vhost: &str, name: &str) -> Self {
+        Self::not_implemented(format!("{} does not support global qos", queue(vhost, name)))
+    }
+
+    /// `flag` is `if-unused` or `if-empty`.
+    pub fn quorum_delete_flag(flag: &str, vhost: &str, name: &str) -> Self {
+        Self::not_implemented(format!(
+            "cannot delete {}. queue.delete operations with {flag} flag set are not supported by quorum queues",
+            queue(vhost, name)
+        ))
+    }
+
+    /// `property` is `non-durable`, `exclusive-owner` or `auto-delete`.
+    pub fn invalid_property(property: &str, vhost: &str, name: &str) -> Self {
+        Self::precondition(format!("invalid property '{property}' for {}", queue(vhost, name)))
+    }
+
+    pub fn no_get_with_single_active_consumer(vhost: &str, name: &str) -> Self {
+        let text = format!(
+            "cannot obtain access to locked {}. basic.get operations are not supported by quorum queues with single active consumer",
+            queue(vhost, name)
+        );
+        Self::new(ReplyCode::ResourceLocked, text)
+    }
+
+    /// `module` is RabbitMQ's for the type.
+    pub fn no_server_named(module: &str) -> Self {
+        Self::precondition(format!("Cannot declare a server-named queue for type {module}"))
     }
 
     pub fn not_implemented(what: impl Into<String>) -> Self {
@@ -313,6 +357,34 @@ pub fn integer(value: &AMQPValue) -> Option<i64> {
         AMQPValue::LongLongInt(v) => Some(v),
         _ => None,
     }
+}
+
+/// A bad x-stream-offset, as an Erlang term.
+#[must_use]
+pub fn stream_offset(value: &AMQPValue) -> String {
+    format!("{{invalid_stream_offset_arg,{}}}", typed_term(value))
+}
+
+/// A field value as an Erlang term with its type.
+fn typed_term(value: &AMQPValue) -> String {
+    let listed = |values: Vec<String>| format!("[{}]", values.join(","));
+    let shown = match value {
+        AMQPValue::LongString(text) => binary_term(text.as_bytes()),
+        AMQPValue::FieldArray(values) => listed(values.as_slice().iter().map(typed_term).collect()),
+        AMQPValue::FieldTable(table) => {
+            let entry = |(name, value): (&crate::amqp::ShortString, &AMQPValue)| {
+                let typed = typed_term(value);
+                format!("{{{},{}", binary_term(name.as_str().as_bytes()), &typed[1..])
+            };
+            listed(table.into_iter().map(entry).collect())
+        }
+        other => plain(other),
+    };
+    format!("{{{},{shown}}}", type_name(value))
+}
+
+fn binary_term(text: &[u8]) -> String {
+    if text.is_empty() { "<<>>".to_owned() } else { format!("<<\"{}\">>", String::from_utf8_lossy(text)) }
 }
 
 /// A value as text, the way inequivalence messages show it.

@@ -4,30 +4,43 @@
 
 mod channel;
 mod connection;
+mod dead_letter;
+mod delayed;
+
 mod delivery;
 mod effects;
 pub mod error;
 pub mod exchange;
+mod expiry;
+mod policies;
+pub mod policy;
 pub mod queue;
 mod random;
+mod reading;
 mod routing;
 pub mod settings;
 mod snapshot;
+mod timers;
 mod topology;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use slotmap::SlotMap;
 
-use crate::amqp::{Command, Message};
+use crate::amqp::{Command, FieldTable, Message};
 use connection::Connection;
+use dead_letter::DeadLetter;
 use exchange::{Destination, Exchange, ExchangeId};
+use policy::{Policies, Policy};
+use queue::effective::Effective;
 use queue::{Consumer, ConsumerId, Entry, Queue, QueueId};
 use random::Random;
+use timers::Timers;
 
 pub use connection::{Capabilities, Opened, connection_close};
+pub use delayed::DelayedSnapshot;
 pub use effects::{Action, ConnectionId, Effects, Refusal};
 pub use error::Error;
 pub use settings::{Profile, Settings};
@@ -36,6 +49,17 @@ pub use snapshot::{ChannelSnapshot, QueueSnapshot};
 /// Milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Later than all that comes.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// This many milliseconds later.
+    #[must_use]
+    pub fn after(self, milliseconds: u64) -> Self {
+        Self(self.0.saturating_add(milliseconds))
+    }
+}
 
 /// What a node is short of; publishers are blocked meanwhile (behaviour C27).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,12 +98,28 @@ pub enum Input<'a> {
     Disconnected(ConnectionId),
     /// The node's alarms have changed.
     Alarms(Alarms),
+    /// Time has passed, perhaps up to [`Broker::next_deadline`]. Every other input lets it pass, too.
+    Tick,
+    /// An administrator sets a policy, or an operator policy.
+    SetPolicy {
+        operator: bool,
+        policy: Box<Policy>,
+    },
+    ClearPolicy {
+        operator: bool,
+        name: &'a str,
+    },
+    /// An administrator takes a delayed message back.
+    CancelDelayed {
+        exchange: &'a str,
+        id: u64,
+    },
     /// The broker stops: every connection is closed with 320 and this reason.
     Shutdown(&'a str),
 }
 
 /// A channel of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct At {
     connection: ConnectionId,
     channel: u16,
@@ -108,6 +148,12 @@ pub struct Broker {
     memory: u64,
     /// Channels that owe confirms, which are sent when the inputs at hand are done.
     confirming: Vec<At>,
+    timers: Timers,
+    /// Messages that have died while the input at hand was handled.
+    dead: VecDeque<DeadLetter>,
+    policies: Policies,
+    /// What applies to a queue of which nothing special was asked.
+    plain: Arc<Effective>,
     /// Working space of routing, kept for its allocation.
     found: Vec<Destination>,
 }
@@ -116,6 +162,8 @@ impl Broker {
     /// `seed` decides the generated names.
     #[must_use]
     pub fn new(vhost: &str, settings: Arc<Settings>, seed: u64) -> Self {
+        let nothing = (FieldTable::default(), policy::Definition::default());
+        let plain = Arc::new(Effective::new(queue::QueueType::Classic, &nothing.0, &nothing.1, &settings));
         let mut broker = Self {
             vhost: vhost.into(),
             settings,
@@ -131,20 +179,25 @@ impl Broker {
             topology: 0,
             memory: 0,
             confirming: Vec::new(),
+            timers: Timers::default(),
+            dead: VecDeque::new(),
+            policies: Policies::default(),
+            plain,
             found: Vec::new(),
         };
         broker.declare_predeclared_exchanges();
         broker
     }
 
-    /// Handles one input; `now` never goes back.
+    /// Handles one input. First, all happens that was due by now. Time that goes back stands still instead.
     pub fn handle(&mut self, now: Timestamp, input: Input<'_>, effects: &mut Effects) {
-        self.now = now;
+        self.pass_time(now, effects);
         match input {
             Input::Connected(connection, opened) => self.connected(connection, opened, effects),
             Input::Received(connection, commands) => {
                 for command in commands.drain(..) {
                     self.command(connection, command, effects);
+                    self.finish(effects);
                 }
                 self.send_confirms(effects);
             }
@@ -152,7 +205,19 @@ impl Broker {
             Input::Flushed(connection, pending) => self.flushed(connection, pending, effects),
             Input::Disconnected(connection) => self.disconnected(connection, effects),
             Input::Alarms(alarms) => self.alarms_changed(alarms, effects),
+            Input::Tick => {}
+            Input::SetPolicy { operator, policy } => self.set_policy(operator, *policy, effects),
+            Input::ClearPolicy { operator, name } => self.clear_policy(operator, name, effects),
+            Input::CancelDelayed { exchange, id } => self.cancel_delayed(exchange, id),
             Input::Shutdown(reason) => self.shutdown(reason, effects),
+        }
+        self.finish(effects);
+    }
+
+    /// What has to follow before anything else happens.
+    fn finish(&mut self, effects: &mut Effects) {
+        if !self.dead.is_empty() {
+            self.route_dead_letters(effects);
         }
     }
 

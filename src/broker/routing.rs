@@ -1,26 +1,66 @@
-//! From an exchange to queues: bindings between exchanges, each visited once, and alternate exchanges.
+//! From an exchange to queues: the default exchange, bindings between exchanges, each visited once, and alternate exchanges.
 
 use smallvec::{SmallVec, smallvec};
 
 use super::Broker;
+use super::delayed::delay_of;
 use super::exchange::{Destination, ExchangeId};
 use super::queue::QueueId;
 use crate::amqp::Message;
 
+/// Where routing begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Leads to the queue that the routing key names.
+    Default,
+    Named(ExchangeId),
+}
+
+/// Where a message goes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Routed {
+    /// Each once, however many bindings lead to it (gotcha 60).
+    pub(super) queues: Vec<QueueId>,
+    /// Exchanges that keep it for a while first.
+    pub(super) delayed: Vec<ExchangeId>,
+    /// The outcome depends on more than the exchange and the routing keys.
+    pub(super) looked_at_message: bool,
+}
+
 impl Broker {
-    /// Adds the queues that a message leads to, perhaps more than once each. Returns whether the outcome depends on
-    /// the exchange and the routing key alone.
-    pub(super) fn route(&mut self, exchange: ExchangeId, message: &Message, more_keys: &[Vec<u8>], queues: &mut Vec<QueueId>) -> bool {
-        let mut only_by_key = true;
+    /// Finds where a message goes.
+    pub(super) fn route(&mut self, source: Source, message: &Message, more_keys: &[Vec<u8>], routed: &mut Routed) {
+        match source {
+            Source::Default => {
+                for key in std::iter::once(message.routing_key()).chain(more_keys.iter().map(Vec::as_slice)) {
+                    let name = std::str::from_utf8(key).ok();
+                    routed.queues.extend(name.and_then(|name| self.queue_names.get(name)));
+                }
+            }
+            Source::Named(exchange) => self.route_from(exchange, message, more_keys, routed),
+        }
+        if routed.queues.len() > 1 {
+            routed.queues.sort_unstable();
+            routed.queues.dedup();
+        }
+    }
+
+    fn route_from(&mut self, exchange: ExchangeId, message: &Message, more_keys: &[Vec<u8>], routed: &mut Routed) {
         let mut to_visit: SmallVec<[ExchangeId; 4]> = smallvec![exchange];
         let mut seen = to_visit.clone();
         let mut found = std::mem::take(&mut self.found);
         while let Some(id) = to_visit.pop() {
             let Some(exchange) = self.exchanges.get(id) else { continue };
-            only_by_key &= !exchange.looks_at_headers();
+            routed.looked_at_message |= exchange.looks_at_headers();
             exchange.route(message.routing_key(), message.properties(), &mut found);
             for key in more_keys {
                 exchange.route(key, message.properties(), &mut found);
+            }
+            if !found.is_empty() && exchange.delayed.is_some() && delay_of(message).is_some() {
+                // It would be routed now, so it will not be returned (behaviour X22); where to is seen when it is due.
+                found.clear();
+                routed.delayed.push(id);
+                continue;
             }
             if found.is_empty() {
                 // Behaviour X10: a missing alternate exchange is ignored.
@@ -29,7 +69,7 @@ impl Broker {
             }
             for destination in found.drain(..) {
                 match destination {
-                    Destination::Queue(queue) => queues.push(queue),
+                    Destination::Queue(queue) => routed.queues.push(queue),
                     // Cycles are allowed (behaviour X13, gotcha 64).
                     Destination::Exchange(next) if seen.contains(&next) => {}
                     Destination::Exchange(next) => {
@@ -40,6 +80,5 @@ impl Broker {
             }
         }
         self.found = found;
-        only_by_key
     }
 }

@@ -1,6 +1,6 @@
 //! What a broker is told at its start: limits, and which RabbitMQ release's version-dependent behaviour it shows.
 
-use super::queue::arguments::Overflow;
+use super::queue::effective::Overflow;
 
 /// The version-dependent behaviours (V1–V25 of the specification) that concern what exists so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,24 @@ pub struct Profile {
     pub topic_wildcards_max: Option<usize>,
     /// V12, in bytes.
     pub max_message_size: u64,
+    /// V16: how often a message of a quorum queue may come back when nothing is said about it.
+    pub delivery_limit: Option<u32>,
+    /// V16: basic.nack with requeue counts towards the delivery limit, too.
+    pub nack_counts: bool,
+    /// Q18: a single active consumer of a quorum queue gives way to one of a higher priority.
+    pub priority_takes_over: bool,
+    /// Deliveries of quorum queues have x-acquired-count.
+    pub acquired_count: bool,
+    /// V17: the consumer timeout holds for classic queues, too.
+    pub classic_consumer_timeout: bool,
+    /// V17: the consumer is cancelled where the client understands it, and the channel goes on.
+    pub consumer_timeout_cancels: bool,
+    /// V18: an x-death that a client has sent is taken for real.
+    pub x_death_of_clients_counts: bool,
+    /// V19: dead letters have x-last-death-*.
+    pub x_last_death: bool,
+    /// V21: a reader of a stream may reject, which is as good as an ack.
+    pub stream_takes_nack: bool,
 }
 
 impl Profile {
@@ -46,12 +64,29 @@ impl Profile {
         gone_requester_counts_as_routed: true,
         topic_wildcards_max: None,
         max_message_size: 16 * 1024 * 1024,
+        delivery_limit: Some(20),
+        nack_counts: false,
+        acquired_count: true,
+        priority_takes_over: true,
+        classic_consumer_timeout: false,
+        consumer_timeout_cancels: true,
+        x_death_of_clients_counts: false,
+        x_last_death: true,
+        stream_takes_nack: true,
     };
 
     /// The profile with this name: `3.13`, `4.0`, `4.1`, `4.3`, or `permissive`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        let v4_0 = Self { version: "4.0.9", gone_requester_counts_as_routed: false, ..Self::PERMISSIVE };
+        let v4_0 = Self {
+            version: "4.0.9",
+            gone_requester_counts_as_routed: false,
+            nack_counts: true,
+            acquired_count: false,
+            classic_consumer_timeout: true,
+            consumer_timeout_cancels: false,
+            ..Self::PERMISSIVE
+        };
         Some(match name {
             "permissive" => Self::PERMISSIVE,
             "3.13" => Self {
@@ -62,6 +97,11 @@ impl Profile {
                 unknown_exchange_type_is_503: true,
                 delivery_mode_checked: true,
                 max_message_size: 128 * 1024 * 1024,
+                delivery_limit: None,
+                priority_takes_over: false,
+                x_death_of_clients_counts: true,
+                x_last_death: false,
+                stream_takes_nack: false,
                 ..v4_0
             },
             "4.0" => v4_0,
@@ -93,6 +133,8 @@ pub struct Settings {
     pub default_max_length_bytes: Option<u64>,
     /// What such a queue does at its bound.
     pub default_overflow: Overflow,
+    /// How long a delivery may wait for its settlement, in milliseconds (V17).
+    pub consumer_timeout: Option<u64>,
     /// How many consumers a channel may have (behaviour B14).
     pub consumer_max_per_channel: Option<usize>,
     /// Bytes that may wait for a connection's socket before its consumers are given no more.
@@ -107,6 +149,7 @@ impl Default for Settings {
             default_max_length: None,
             default_max_length_bytes: None,
             default_overflow: Overflow::default(),
+            consumer_timeout: Some(1_800_000),
             consumer_max_per_channel: None,
             outbox_high: 1024 * 1024,
         }

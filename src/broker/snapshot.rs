@@ -32,12 +32,12 @@ impl Broker {
             .values()
             .map(|queue| QueueSnapshot {
                 name: queue.name.to_string(),
-                ready: queue.ready.len(),
-                ready_bytes: queue.ready.bytes(),
+                ready: queue.message_count(),
+                ready_bytes: queue.stream.as_ref().map_or(queue.ready.bytes(), |stream| stream.bytes()),
                 unacked: queue.unacked,
                 consumers: queue.consumers.len(),
-                max_length: queue.bounds.max_length,
-                ready_bodies: queue.ready.iter().map(|entry| body(&entry.message)).collect(),
+                max_length: queue.effective.max_length,
+                ready_bodies: queue.messages().map(body).collect(),
             })
             .collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));

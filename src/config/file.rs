@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Config, MemoryWatermark};
 use crate::broker::Profile;
-use crate::broker::queue::arguments::Overflow;
+use crate::broker::queue::effective::Overflow;
 
 /// What is wrong with a configuration file, with the line where that is known.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +44,7 @@ const KEYS: &[&str] = &[
     "default_overflow",
     "connection_max",
     "consumer_max_per_channel",
+    "consumer_timeout",
     "outbox_high",
 ];
 
@@ -100,6 +101,7 @@ impl Config {
             "default_max_length_bytes" => self.default_max_length_bytes = Some(bytes(value)?),
             "default_overflow" => self.default_overflow = overflow(value)?,
             "connection_max" => self.connection_max = limit(value)?,
+            "consumer_timeout" => self.consumer_timeout_ms = limit(value)?,
             "consumer_max_per_channel" => self.consumer_max_per_channel = limit(value)?,
             "outbox_high" => self.outbox_high = usize::try_from(bytes(value)?).map_err(|e| e.to_string())?,
             _ => return Err(unknown(key)),
@@ -136,7 +138,7 @@ fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
 }
 
 /// A limit; `infinity` is none.
-fn limit(value: &str) -> Result<Option<usize>, String> {
+fn limit<T: std::str::FromStr>(value: &str) -> Result<Option<T>, String> {
     if value == "infinity" { Ok(None) } else { number(value).map(Some) }
 }
 

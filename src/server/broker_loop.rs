@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::clock::Clock;
 use super::outbox::{Shared, spare_buffer};
 use super::{Shell, now};
 use crate::amqp::Command;
@@ -32,6 +33,7 @@ enum Submission {
     Flushed(ConnectionId, usize),
     Disconnected(ConnectionId),
     Alarms(Alarms),
+    Tick,
     Shutdown(&'static str),
 }
 
@@ -113,6 +115,7 @@ pub(super) struct BrokerLoop {
     /// Told when the inbox has room again.
     room: Notify,
     memory: AtomicU64,
+    clock: Clock,
     shell: OnceLock<Weak<Shell>>,
 }
 
@@ -126,6 +129,7 @@ impl BrokerLoop {
             state: Mutex::new(state),
             room: Notify::new(),
             memory: AtomicU64::new(0),
+            clock: Clock::default(),
             shell: OnceLock::new(),
         }
     }
@@ -201,6 +205,15 @@ impl BrokerLoop {
 
     pub(super) fn outbox_low(&self) -> usize {
         self.outbox_low
+    }
+
+    /// Lets time pass in the broker whenever it has a deadline. Runs for as long as the node does.
+    pub(super) async fn keep_time(self: Arc<Self>) {
+        loop {
+            self.clock.deadline().await;
+            self.inbox.lock().urgent.push_back(Submission::Tick);
+            self.drive();
+        }
     }
 
     /// Takes the role, if it is free, until nothing waits.
@@ -290,12 +303,14 @@ impl BrokerLoop {
                     freed.connections.push(id);
                 }
                 Submission::Alarms(alarms) => broker.handle(now, Input::Alarms(alarms), effects),
+                Submission::Tick => broker.handle(now, Input::Tick, effects),
                 Submission::Shutdown(reason) => broker.handle(now, Input::Shutdown(reason), effects),
             }
         }
         state.taken = taken;
         state.hand_out(to_flush);
         self.memory.store(state.broker.memory(), Ordering::Relaxed);
+        self.clock.wake_at(state.broker.next_deadline());
         freed
     }
 }

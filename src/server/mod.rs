@@ -1,6 +1,7 @@
 //! The shell: sockets, tasks, timers, signals around the core. Everything that can block or fail lives here.
 
 mod broker_loop;
+mod clock;
 mod connection;
 mod listener;
 mod outbox;
@@ -133,6 +134,7 @@ impl Server {
         });
         for broker_loop in &shell.loops {
             broker_loop.watch_memory(&shell);
+            tokio::spawn(Arc::clone(broker_loop).keep_time());
         }
         let address = shell.config.amqp;
         let listener = TcpListener::bind(address).await;

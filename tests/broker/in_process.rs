@@ -50,7 +50,9 @@ impl scenario::Broker for InProcess {
     }
 
     fn wait(&self, milliseconds: u64) {
-        self.world.borrow_mut().now += milliseconds;
+        let mut world = self.world.borrow_mut();
+        world.now += milliseconds;
+        world.handle(Input::Tick);
     }
 }
 

@@ -3,7 +3,8 @@
 use super::reply_to;
 use crate::amqp::{AMQPClass, basic};
 use crate::broker::error::{self, integer, type_name};
-use crate::broker::queue::{Consumer, ConsumerId, QueueId};
+use crate::broker::queue::arguments;
+use crate::broker::queue::{Consumer, ConsumerId, QueueId, QueueType};
 use crate::broker::{At, Broker, Effects, Error};
 
 impl Broker {
@@ -34,6 +35,21 @@ impl Broker {
         Ok(())
     }
 
+    /// A single active consumer that is to give way does so at once when it holds nothing.
+    fn hand_over_if_idle(&mut self, id: QueueId) {
+        let consumers = &mut self.queues[id].consumers;
+        let is_idle = consumers.active().is_some_and(|active| {
+            consumers.is_handing_over(active) && self.consumers.get(active).is_none_or(|consumer| consumer.unacked == 0)
+        });
+        if is_idle {
+            consumers.activate_next();
+        }
+    }
+
+    fn has_global_qos(&mut self, at: At) -> bool {
+        self.open_channel(at).global_prefetch != 0
+    }
+
     pub(super) fn basic_consume(&mut self, at: At, consume: &basic::Consume, effects: &mut Effects) -> Result<(), Error> {
         let limit = self.settings.consumer_max_per_channel;
         let channel = self.open_channel(at);
@@ -58,7 +74,19 @@ impl Broker {
             })?,
         };
         let queue = &self.queues[id];
-        if queue.consumers.exclusive.is_some() || (consume.exclusive && !queue.consumers.is_empty()) {
+        let kind = queue.kind;
+        let reader = self.reader(at, id, consume)?;
+        if kind != QueueType::Classic && self.has_global_qos(at) {
+            return Err(Error::no_global_qos(&self.vhost, &name));
+        }
+        arguments::check_consumer(kind, &self.vhost, &name, &consume.arguments)?;
+        let queue = &self.queues[id];
+        // Only a classic queue knows exclusive consumers (behaviour B12).
+        let exclusive = consume.exclusive && kind == QueueType::Classic;
+        if exclusive && queue.consumers.is_single_active() {
+            return Err(Error::queue_in_exclusive_use(&self.vhost, &name));
+        }
+        if queue.consumers.exclusive.is_some() || (exclusive && !queue.consumers.is_empty()) {
             return Err(Error::queue_in_exclusive_use(&self.vhost, &name));
         }
         let tag: Box<str> = match tag {
@@ -76,10 +104,16 @@ impl Broker {
             priority,
             unacked: 0,
             parked: false,
+            reader,
         });
         let queue = &mut self.queues[id];
         queue.consumers.add(consumer, priority);
-        if consume.exclusive {
+        if kind == QueueType::Quorum && self.settings.profile.priority_takes_over {
+            queue.consumers.give_way(consumer);
+            self.hand_over_if_idle(id);
+        }
+        let queue = &mut self.queues[id];
+        if exclusive {
             queue.consumers.exclusive = Some(consumer);
         }
         self.open_channel(at).consumers.insert(tag.clone(), consumer);
@@ -88,7 +122,11 @@ impl Broker {
             let ok = basic::ConsumeOk { consumer_tag: String::from(tag).into() };
             self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(ok)));
         }
-        self.pump(id, effects);
+        if self.queues[id].stream.is_some() {
+            self.read_on(consumer, effects);
+        } else {
+            self.pump(id, effects);
+        }
         Ok(())
     }
 
@@ -98,26 +136,40 @@ impl Broker {
         if channel.reply_consumer.as_ref().is_some_and(|c| &*c.tag == tag) {
             channel.reply_consumer = None;
         }
+        let mut left = None;
         // What it has not settled stays with the channel (gotcha 41).
         if let Some(consumer) = channel.consumers.remove(tag)
             && let Some(queue) = self.remove_consumer(consumer)
         {
             // Before cancel-ok (gotcha 27).
-            self.auto_delete_queue(queue, effects);
+            left = Some(queue);
+            self.consumer_has_left(queue, effects);
         }
         if !cancel.nowait {
             let ok = basic::CancelOk { consumer_tag: cancel.consumer_tag.clone() };
             self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::CancelOk(ok)));
         }
+        if let Some(queue) = left {
+            // Another one may be the active consumer now.
+            self.pump(queue, effects);
+        }
         Ok(())
     }
 
-    /// Removes a consumer from its queue; returns the queue when that was its last one.
+    /// An auto-delete queue goes with its last consumer; x-expires begins to count.
+    pub(super) fn consumer_has_left(&mut self, queue: QueueId, effects: &mut Effects) {
+        if self.queues.get(queue).is_some_and(|queue| queue.consumers.is_empty()) {
+            self.note_used(queue);
+            self.auto_delete_queue(queue, effects);
+        }
+    }
+
+    /// Removes a consumer from its queue, which is returned.
     pub(super) fn remove_consumer(&mut self, id: ConsumerId) -> Option<QueueId> {
         let consumer = self.consumers.remove(id)?;
         let queue = self.queues.get_mut(consumer.queue)?;
         queue.consumers.remove(id);
-        queue.consumers.is_empty().then_some(consumer.queue)
+        Some(consumer.queue)
     }
 
     /// The queue of a consumer is gone: the client is told if it understands (behaviour B16).

@@ -6,6 +6,8 @@ mod get;
 mod publish;
 pub(in crate::broker) mod reply_to;
 mod settle;
+mod stream;
+mod timeout;
 mod tx;
 pub(in crate::broker) mod unacked;
 
@@ -13,11 +15,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::queue::{ConsumerId, QueueId};
+use super::timers::Deadline;
 use super::{At, Broker, ConnectionId, Effects, Error, Refusal};
 use crate::amqp::{AMQPClass, Command, Method, access, basic, channel, confirm, exchange, method, queue, tx as tx_class};
 use confirms::Confirms;
 use publish::Route;
 use reply_to::ReplyConsumer;
+use settle::Outcome;
 use tx::Transaction;
 use unacked::Unacked;
 
@@ -26,6 +30,8 @@ pub(super) struct Channel {
     /// The broker has sent channel.close: all is ignored until close-ok (behaviour H5).
     closing: bool,
     pub(super) unacked: Unacked,
+    /// When the consumer timeout of the oldest delivery is over.
+    pub(super) settlement: Deadline,
     /// Consumers by tag; tags are unique per channel.
     consumers: BTreeMap<Box<str>, ConsumerId>,
     reply_consumer: Option<ReplyConsumer>,
@@ -98,7 +104,7 @@ impl Broker {
             Command::Publish(_, publish) => self.basic_publish(at, publish, effects),
             Command::Ack { delivery_tag, multiple, .. } => self.basic_ack(at, delivery_tag, multiple, effects),
             Command::Nack { delivery_tag, multiple, requeue, .. } => self.basic_nack(at, delivery_tag, multiple, requeue, effects),
-            Command::Reject { delivery_tag, requeue, .. } => self.basic_nack(at, delivery_tag, false, requeue, effects),
+            Command::Reject { delivery_tag, requeue, .. } => self.basic_reject(at, delivery_tag, requeue, effects),
             Command::Qos { prefetch_size, prefetch_count, global, .. } => {
                 self.basic_qos(at, prefetch_size, prefetch_count, global, effects)
             }
@@ -222,9 +228,7 @@ impl Broker {
     pub(super) fn end_channel(&mut self, at: At, effects: &mut Effects) {
         let left = self.end_consumers(at);
         self.end_deliveries(at, effects);
-        for queue in left {
-            self.auto_delete_queue(queue, effects);
-        }
+        self.consumers_have_left(left, effects);
     }
 
     /// The same for all channels of a connection. All consumers go before anything is requeued, or messages of one
@@ -236,12 +240,21 @@ impl Broker {
         for at in all {
             self.end_deliveries(at, effects);
         }
-        for queue in left {
-            self.auto_delete_queue(queue, effects);
+        self.consumers_have_left(left, effects);
+    }
+
+    fn consumers_have_left(&mut self, mut queues: Vec<QueueId>, effects: &mut Effects) {
+        queues.sort_unstable();
+        queues.dedup();
+        for queue in queues {
+            self.consumer_has_left(queue, effects);
+            if self.queues.get(queue).is_some_and(|queue| queue.consumers.is_single_active()) {
+                self.pump(queue, effects);
+            }
         }
     }
 
-    /// Removes the consumers of a channel; returns the queues that have none any more.
+    /// Removes the consumers of a channel; returns their queues.
     fn end_consumers(&mut self, at: At) -> Vec<QueueId> {
         let Some(channel) = self.channel(at) else { return Vec::new() };
         channel.reply_consumer = None;
@@ -255,7 +268,7 @@ impl Broker {
         if let Mode::Tx(transaction) = std::mem::take(&mut channel.mode) {
             unacked.extend(self.abandon(*transaction));
         }
-        self.requeue(at, unacked, effects);
+        self.requeue(at, unacked, Outcome::Return, effects);
     }
 
     pub(super) fn consumers_of(&mut self, connection: ConnectionId, channel: u16) -> Vec<ConsumerId> {

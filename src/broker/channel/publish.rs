@@ -6,9 +6,10 @@ use super::{Mode, reply_to};
 use crate::amqp::encoder::Recipient;
 use crate::amqp::properties::Properties;
 use crate::amqp::table::{self, Value};
-use crate::amqp::{Message, Publish, ReplyCode};
+use crate::amqp::{Marks, Message, Publish, ReplyCode};
 use crate::broker::exchange::ExchangeId;
 use crate::broker::queue::QueueId;
+use crate::broker::routing::{Routed, Source};
 use crate::broker::{At, Broker, Effects, Error};
 
 /// Where the channel's last publish went; the next one with the same address goes there too, as long as no
@@ -24,6 +25,7 @@ pub(super) struct Route {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Targets {
     queues: Vec<QueueId>,
+    delayed: Vec<ExchangeId>,
     /// The channel that waits for this reply (direct reply-to).
     reply: Option<At>,
     /// A reply whose requester is gone: it counts as routed in RabbitMQ 4.2 and later (V20).
@@ -34,13 +36,14 @@ pub(super) struct Targets {
 #[derive(Debug)]
 pub(super) struct NamedTargets {
     queues: Vec<Arc<str>>,
+    delayed: Vec<ExchangeId>,
     reply: Option<At>,
     gone_requester: bool,
 }
 
 impl Targets {
     fn is_unroutable(&self) -> bool {
-        self.queues.is_empty() && self.reply.is_none() && !self.gone_requester
+        self.queues.is_empty() && self.delayed.is_empty() && self.reply.is_none() && !self.gone_requester
     }
 }
 
@@ -49,13 +52,6 @@ struct Inspected {
     message: Message,
     /// CC and BCC keys.
     more_keys: Vec<Vec<u8>>,
-}
-
-/// The exchange that a publish names.
-#[derive(Clone, Copy)]
-enum Source {
-    Default,
-    Named(ExchangeId),
 }
 
 impl Broker {
@@ -113,6 +109,9 @@ impl Broker {
         if let Some(requester) = targets.reply {
             self.deliver_reply(requester, &message, effects);
         }
+        for exchange in &targets.delayed {
+            self.delay(*exchange, message.clone());
+        }
         let Some((last, others)) = targets.queues.split_last() else {
             if mandatory && targets.is_unroutable() {
                 let frame_max = self.connection(at.connection).map_or(0, |c| c.opened.frame_max);
@@ -140,14 +139,14 @@ impl Broker {
         {
             queues.push(key.into());
         }
-        NamedTargets { queues, reply: targets.reply, gone_requester: targets.gone_requester }
+        NamedTargets { queues, delayed: targets.delayed.clone(), reply: targets.reply, gone_requester: targets.gone_requester }
     }
 
     pub(super) fn find_targets(&self, named: &NamedTargets) -> Targets {
         let mut queues: Vec<QueueId> = named.queues.iter().filter_map(|name| self.queue_names.get(name).copied()).collect();
         queues.sort_unstable();
         queues.dedup();
-        Targets { queues, reply: named.reply, gone_requester: named.gone_requester }
+        Targets { queues, delayed: named.delayed.clone(), reply: named.reply, gone_requester: named.gone_requester }
     }
 
     /// Everything that a publish is checked for, and its route, which is left in the channel.
@@ -163,20 +162,12 @@ impl Broker {
                 targets.gone_requester = targets.reply.is_none() && well_formed && self.settings.profile.gone_requester_counts_as_routed;
                 cacheable = false;
             }
-            Source::Default => {
-                for key in std::iter::once(message.routing_key()).chain(more_keys.iter().map(Vec::as_slice)) {
-                    let name = std::str::from_utf8(key).ok();
-                    targets.queues.extend(name.and_then(|name| self.queue_names.get(name)));
-                }
+            source => {
+                let mut routed = Routed::default();
+                self.route(source, &message, &more_keys, &mut routed);
+                cacheable &= !routed.looked_at_message;
+                (targets.queues, targets.delayed) = (routed.queues, routed.delayed);
             }
-            Source::Named(exchange) => {
-                cacheable &= self.route(exchange, &message, &more_keys, &mut targets.queues);
-            }
-        }
-        if targets.queues.len() > 1 {
-            // However many bindings lead to a queue, it gets one copy (gotcha 60).
-            targets.queues.sort_unstable();
-            targets.queues.dedup();
         }
         let topology = cacheable.then_some(self.topology);
         let route = &mut self.open_channel(at).route;
@@ -224,8 +215,9 @@ impl Broker {
         }
         if properties.header("BCC").is_some() {
             more_keys.extend(blind);
-            let headers = without_header(properties.headers().unwrap_or_default(), b"BCC");
-            message = message.with_properties(&properties.with_headers(&headers));
+            // It stays with the message for the day it is dead-lettered.
+            let marks = Marks { blind_copies: true, ..message.marks() };
+            message = message.readdressed(message.exchange(), message.routing_key(), message.raw_properties(), marks);
         }
         Ok(Inspected { message, more_keys })
     }
@@ -270,19 +262,6 @@ fn type_name(letter: u8) -> &'static str {
         b'A' => "array",
         _ => "void",
     }
-}
-
-fn without_header(headers: &[u8], name: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(headers.len());
-    let mut rest = headers;
-    while !rest.is_empty() {
-        let before = rest;
-        let (Ok(key), Ok(_)) = (table::short_string(&mut rest), table::value(&mut rest)) else { break };
-        if key != name {
-            out.extend_from_slice(&before[..before.len() - rest.len()]);
-        }
-    }
-    out
 }
 
 /// An expiration is a string of digits (behaviour D1), whether the message can be routed or not (gotcha 57).

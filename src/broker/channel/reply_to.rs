@@ -1,6 +1,6 @@
 //! Direct reply-to (behaviour B22): replies go straight to the channel that asked, through no queue.
 
-use crate::amqp::encoder::Recipient;
+use crate::amqp::encoder::{Delivered, Recipient};
 use crate::amqp::{AMQPClass, Message, basic};
 use crate::broker::{At, Broker, ConnectionId, Effects, Error};
 
@@ -91,7 +91,12 @@ impl Broker {
         let Some(channel) = connection.channels.get_mut(&at.channel) else { return };
         let delivery_tag = channel.unacked.next_tag();
         let Some(consumer) = &channel.reply_consumer else { return };
+        let properties = message.visible_properties();
         let to = Recipient { channel: at.channel, consumer_tag: consumer.tag.as_bytes(), frame_max };
-        effects.output(at.connection).basic_deliver(to, delivery_tag, false, message);
+        effects.output(at.connection).basic_deliver(
+            to,
+            delivery_tag,
+            Delivered { message, properties: Some(&properties), redelivered: false },
+        );
     }
 }

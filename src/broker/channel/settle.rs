@@ -4,14 +4,18 @@ use super::Mode;
 use super::tx::Settlement;
 use super::unacked::Delivery;
 use crate::amqp::{AMQPClass, basic};
-use crate::broker::queue::QueueId;
+use crate::broker::dead_letter::Reason;
+use crate::broker::queue::{QueueId, QueueType};
 use crate::broker::{At, Broker, Effects, Error};
 
 /// What a settlement does with the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Ack,
+    /// By basic.nack.
     Requeue,
+    /// In a way that counts towards the delivery limit: basic.reject, the end of the channel (V16).
+    Return,
     /// Rejected without requeue.
     Discard,
 }
@@ -21,7 +25,6 @@ impl Broker {
         self.settle(at, delivery_tag, multiple, Outcome::Ack, effects)
     }
 
-    /// basic.nack, and basic.reject with `multiple` unset.
     pub(super) fn basic_nack(
         &mut self,
         at: At,
@@ -30,14 +33,28 @@ impl Broker {
         requeue: bool,
         effects: &mut Effects,
     ) -> Result<(), Error> {
-        let outcome = if requeue { Outcome::Requeue } else { Outcome::Discard };
+        let counts = self.settings.profile.nack_counts;
+        let outcome = match requeue {
+            true if counts => Outcome::Return,
+            true => Outcome::Requeue,
+            false => Outcome::Discard,
+        };
         self.settle(at, delivery_tag, multiple, outcome, effects)
+    }
+
+    pub(super) fn basic_reject(&mut self, at: At, delivery_tag: u64, requeue: bool, effects: &mut Effects) -> Result<(), Error> {
+        let outcome = if requeue { Outcome::Return } else { Outcome::Discard };
+        self.settle(at, delivery_tag, false, outcome, effects)
     }
 
     fn settle(&mut self, at: At, delivery_tag: u64, multiple: bool, outcome: Outcome, effects: &mut Effects) -> Result<(), Error> {
         let channel = self.open_channel(at);
         let mut taken = Vec::new();
         channel.unacked.take(delivery_tag, multiple, &mut taken)?;
+        if outcome != Outcome::Ack && !self.settings.profile.stream_takes_nack {
+            taken = self.refuse_of_streams(at, taken)?;
+        }
+        let channel = self.open_channel(at);
         if let Mode::Tx(transaction) = &mut channel.mode {
             transaction.settle(Settlement { deliveries: taken, outcome });
             return Ok(());
@@ -49,12 +66,16 @@ impl Broker {
     /// Carries out a settlement whose deliveries have left the channel.
     pub(super) fn carry_out(&mut self, at: At, deliveries: Vec<Delivery>, outcome: Outcome, effects: &mut Effects) {
         match outcome {
-            Outcome::Requeue => self.requeue(at, deliveries, effects),
+            Outcome::Requeue | Outcome::Return => self.requeue(at, deliveries, outcome, effects),
             Outcome::Ack | Outcome::Discard => {
                 let mut credited = Credited::default();
                 for delivery in deliveries {
                     self.leave(&delivery, &mut credited);
-                    self.release_entry(delivery.entry);
+                    if outcome == Outcome::Discard {
+                        self.bury(delivery.queue, delivery.entry, Reason::Rejected);
+                    } else {
+                        self.release_entry(delivery.entry);
+                    }
                 }
                 self.spend_credit(at, credited, effects);
             }
@@ -62,7 +83,7 @@ impl Broker {
     }
 
     /// Puts messages back to their places in their queues, then lets consumers have them.
-    pub(super) fn requeue(&mut self, at: At, deliveries: Vec<Delivery>, effects: &mut Effects) {
+    pub(super) fn requeue(&mut self, at: At, deliveries: Vec<Delivery>, outcome: Outcome, effects: &mut Effects) {
         let mut credited = Credited::default();
         let mut queues: Vec<QueueId> = Vec::new();
         for delivery in deliveries {
@@ -73,7 +94,27 @@ impl Broker {
                 continue;
             };
             entry.redelivered = true;
-            requeued_to.ready.requeue(entry);
+            match requeued_to.kind {
+                QueueType::Classic => {}
+                // Nothing has left a stream: settling gives credit back, no more.
+                QueueType::Stream => {
+                    self.release_entry(entry);
+                    continue;
+                }
+                QueueType::Quorum if outcome == Outcome::Return => {
+                    entry.returns = entry.returns.saturating_add(1);
+                    if requeued_to.effective.delivery_limit.is_some_and(|limit| entry.returns > limit) {
+                        self.bury(queue, entry, Reason::DeliveryLimit);
+                        continue;
+                    }
+                }
+                QueueType::Quorum => entry.uncounted_returns = entry.uncounted_returns.saturating_add(1),
+            }
+            if requeued_to.kind == QueueType::Quorum && requeued_to.effective.delivery_limit.is_none() {
+                requeued_to.ready.append(entry);
+            } else {
+                requeued_to.ready.requeue(entry);
+            }
             if !queues.contains(&queue) {
                 queues.push(queue);
             }
@@ -81,6 +122,7 @@ impl Broker {
         for &queue in &queues {
             // Unacked messages are outside the bound, so that coming back can exceed it (gotcha 17).
             self.drop_overflow(queue);
+            self.settle_head(queue);
         }
         self.spend_credit(at, credited, effects);
         for queue in queues {
@@ -97,6 +139,12 @@ impl Broker {
         let Some(id) = delivery.consumer else { return };
         if let Some(consumer) = self.consumers.get_mut(id) {
             consumer.unacked -= 1;
+            if consumer.unacked == 0
+                && let Some(queue) = self.queues.get_mut(delivery.queue).filter(|queue| queue.consumers.is_handing_over(id))
+            {
+                queue.consumers.activate_next();
+                credited.queues.push(delivery.queue);
+            }
             if consumer.parked && credited.consumers.last() != Some(&id) {
                 credited.consumers.push(id);
             }
@@ -113,6 +161,9 @@ impl Broker {
         for consumer in parked {
             self.unpark(consumer, effects);
         }
+        for queue in credited.queues {
+            self.pump(queue, effects);
+        }
     }
 
     pub(super) fn basic_recover(&mut self, at: At, requeue: bool, reply: bool, effects: &mut Effects) -> Result<(), Error> {
@@ -124,7 +175,8 @@ impl Broker {
             // Before the redeliveries (gotcha 47).
             self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::RecoverOk(basic::RecoverOk {})));
         }
-        self.requeue(at, unacked, effects);
+        let outcome = if self.settings.profile.nack_counts { Outcome::Return } else { Outcome::Requeue };
+        self.requeue(at, unacked, outcome, effects);
         Ok(())
     }
 }
@@ -133,4 +185,6 @@ impl Broker {
 #[derive(Default)]
 struct Credited {
     consumers: Vec<crate::broker::queue::ConsumerId>,
+    /// Queues that have another active consumer now.
+    queues: Vec<QueueId>,
 }

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::broker::Error;
 use crate::broker::queue::{ConsumerId, Entry, QueueId};
+use crate::broker::{Error, Timestamp};
 
 /// A delivery that waits for its settlement.
 #[derive(Debug)]
@@ -12,6 +12,7 @@ pub(in crate::broker) struct Delivery {
     pub(in crate::broker) queue: QueueId,
     /// `None` for basic.get.
     pub(in crate::broker) consumer: Option<ConsumerId>,
+    pub(in crate::broker) delivered: Timestamp,
     pub(in crate::broker) entry: Entry,
 }
 
@@ -96,6 +97,11 @@ impl Unacked {
         self.outstanding = 0;
         self.consumed = 0;
         std::mem::take(&mut self.deliveries).into_iter().filter_map(|slot| slot.delivery).collect()
+    }
+
+    /// Those that are not settled, the oldest first.
+    pub(in crate::broker) fn iter(&self) -> impl Iterator<Item = &Delivery> {
+        self.deliveries.iter().filter_map(|slot| slot.delivery.as_ref())
     }
 
     /// Puts deliveries back that were taken: a transaction was rolled back.

@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use slotmap::new_key_type;
 
+use super::delayed::Delayed;
+use super::policy::Definition;
 use super::queue::QueueId;
-use crate::amqp::FieldTable;
 use crate::amqp::properties::Properties;
+use crate::amqp::{AMQPValue, FieldTable};
 
 new_key_type! {
     /// An exchange of one virtual host.
@@ -92,6 +94,8 @@ pub struct Exchange {
     pub internal: bool,
     pub arguments: FieldTable,
     pub alternate: Option<Box<str>>,
+    /// What an x-delayed-message exchange keeps.
+    pub(super) delayed: Option<Box<Delayed>>,
     /// Exchanges that have a binding to this one.
     pub sources: Sources,
     /// (destination, binding key) → the arguments of each binding between them.
@@ -124,6 +128,7 @@ impl Exchange {
             internal: false,
             arguments: FieldTable::default(),
             alternate: None,
+            delayed: None,
             sources: Sources::default(),
             bindings: BTreeMap::new(),
             router,
@@ -188,6 +193,15 @@ impl Exchange {
             self.unbind(destination, key, arguments);
         }
         doomed.len()
+    }
+
+    /// A policy, or the lack of one, has changed what applies: the argument is stronger (behaviour X10, P2).
+    pub fn apply(&mut self, policy: &Definition) {
+        let argument = match self.arguments.inner().get("alternate-exchange") {
+            Some(AMQPValue::LongString(name)) => Some(String::from_utf8_lossy(name.as_bytes()).into_owned()),
+            _ => None,
+        };
+        self.alternate = argument.or_else(|| policy.text("alternate-exchange").map(str::to_owned)).map(Into::into);
     }
 
     #[must_use]

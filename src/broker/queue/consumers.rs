@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use slotmap::new_key_type;
 
 use super::QueueId;
+use super::stream::Reader;
 use crate::broker::effects::ConnectionId;
 
 new_key_type! {
@@ -26,6 +27,8 @@ pub struct Consumer {
     pub unacked: u32,
     /// It could not take a message when it was asked, and is out of the turn until it can.
     pub parked: bool,
+    /// Its place in a stream.
+    pub reader: Option<Box<Reader>>,
 }
 
 impl Consumer {
@@ -36,16 +39,38 @@ impl Consumer {
     }
 }
 
+/// Who of the consumers of a queue gets messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turns {
+    #[default]
+    Everyone,
+    /// One of them, until it goes (behaviour Q18).
+    SingleActive,
+    /// All of them all messages: a stream. Nobody takes turns.
+    Readers,
+}
+
 #[derive(Debug, Default)]
 pub struct Consumers {
-    all: Vec<ConsumerId>,
+    /// With their priorities.
+    all: Vec<(ConsumerId, i64)>,
     /// Who waits for a message, by priority, the highest first; most queues have a single entry here.
     turns: Vec<(i64, VecDeque<ConsumerId>)>,
     /// The one that consumes exclusively; nobody else may then.
     pub exclusive: Option<ConsumerId>,
+    kind: Turns,
+    /// The one that gets messages, where only one does.
+    active: Option<ConsumerId>,
+    /// The active one gets no more: one of a higher priority takes over when it has settled what it holds.
+    hands_over: bool,
 }
 
 impl Consumers {
+    #[must_use]
+    pub fn new(kind: Turns) -> Self {
+        Self { kind, ..Self::default() }
+    }
+
     #[must_use]
     pub fn len(&self) -> usize {
         self.all.len()
@@ -57,18 +82,66 @@ impl Consumers {
     }
 
     /// In the order in which they came.
+    pub fn all(&self) -> impl Iterator<Item = ConsumerId> {
+        self.all.iter().map(|(id, _)| *id)
+    }
+
     #[must_use]
-    pub fn all(&self) -> &[ConsumerId] {
-        &self.all
+    pub fn is_single_active(&self) -> bool {
+        self.kind == Turns::SingleActive
+    }
+
+    /// The single active consumer.
+    #[must_use]
+    pub fn active(&self) -> Option<ConsumerId> {
+        self.active
     }
 
     pub fn add(&mut self, consumer: ConsumerId, priority: i64) {
-        self.all.push(consumer);
+        self.all.push((consumer, priority));
+        match self.kind {
+            Turns::Everyone => self.wait_again(consumer, priority),
+            Turns::SingleActive if self.active.is_none() => self.activate(consumer, priority),
+            // Behaviour Q18: the first stays the active one.
+            Turns::SingleActive | Turns::Readers => {}
+        }
+    }
+
+    /// One of a higher priority than the active one has come, which then gets no more (quorum queues since RabbitMQ 4.0).
+    pub fn give_way(&mut self, consumer: ConsumerId) {
+        let priority_of = |id: ConsumerId| self.all.iter().find(|(c, _)| *c == id).map(|(_, priority)| *priority);
+        let Some(active) = self.active.filter(|_| self.kind == Turns::SingleActive) else { return };
+        if priority_of(consumer) > priority_of(active) {
+            self.hands_over = true;
+            self.turns.clear();
+        }
+    }
+
+    /// Whether this is the active consumer, and another one waits for it to settle what it holds.
+    #[must_use]
+    pub fn is_handing_over(&self, consumer: ConsumerId) -> bool {
+        self.hands_over && self.active == Some(consumer)
+    }
+
+    /// The oldest of those with the highest priority becomes the active one.
+    pub fn activate_next(&mut self) {
+        self.hands_over = false;
+        self.active = None;
+        self.turns.clear();
+        // Of equals the first.
+        if let Some(&(next, priority)) = self.all.iter().rev().max_by_key(|(_, priority)| *priority) {
+            self.activate(next, priority);
+        }
+    }
+
+    fn activate(&mut self, consumer: ConsumerId, priority: i64) {
+        self.active = Some(consumer);
         self.wait_again(consumer, priority);
     }
 
+    /// Takes a consumer out. A single active one is succeeded by the oldest of those with the highest priority.
     pub fn remove(&mut self, consumer: ConsumerId) {
-        self.all.retain(|c| *c != consumer);
+        self.all.retain(|(c, _)| *c != consumer);
         for (_, turn) in &mut self.turns {
             turn.retain(|c| *c != consumer);
         }
@@ -77,6 +150,9 @@ impl Consumers {
         }
         if self.exclusive == Some(consumer) {
             self.exclusive = None;
+        }
+        if self.active == Some(consumer) {
+            self.activate_next();
         }
     }
 

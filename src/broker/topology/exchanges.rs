@@ -77,19 +77,18 @@ impl Broker {
         if name.starts_with("amq.") {
             return Err(Error::reserved_name("exchange", name));
         }
-        let alternate = match declare.arguments.inner().get(ALTERNATE_EXCHANGE) {
-            None => None,
-            Some(AMQPValue::LongString(name)) => Some(String::from_utf8_lossy(name.as_bytes()).into_owned().into_boxed_str()),
+        match declare.arguments.inner().get(ALTERNATE_EXCHANGE) {
+            None | Some(AMQPValue::LongString(_)) => {}
             Some(other) => {
                 let resource = error::exchange(&self.vhost, name);
                 return Err(Error::invalid_argument_type(ALTERNATE_EXCHANGE, &resource, other));
             }
-        };
+        }
         let mut exchange = Exchange::new(name.into(), kind, declare.durable);
         exchange.auto_delete = declare.auto_delete;
         exchange.internal = declare.internal;
         exchange.arguments = declare.arguments;
-        exchange.alternate = alternate;
+        exchange.apply(&self.policies.for_exchange(name));
         self.add_exchange(exchange);
         Ok(())
     }
@@ -140,7 +139,10 @@ impl Broker {
     }
 
     fn delete_exchange(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchanges.remove(id) else { return };
+        let Some(mut exchange) = self.exchanges.remove(id) else { return };
+        if let Some(delayed) = exchange.delayed.take() {
+            self.drop_delayed(*delayed);
+        }
         self.exchange_names.remove(&exchange.name);
         self.topology += 1;
         for (destination, ..) in exchange.bindings() {

@@ -6,8 +6,8 @@ use crate::amqp::{AMQPClass, queue as methods};
 use crate::broker::channel::{reply_to, strip_cr_lf};
 use crate::broker::error;
 use crate::broker::exchange::Destination;
-use crate::broker::queue::arguments::{self, Bounds};
-use crate::broker::queue::{Flags, Queue, QueueId};
+use crate::broker::queue::arguments;
+use crate::broker::queue::{Flags, Queue, QueueId, QueueType};
 use crate::broker::{At, Broker, ConnectionId, Effects, Error};
 
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
@@ -20,12 +20,13 @@ impl Broker {
             return self.declare_reply_to(at, &named, nowait, effects);
         }
         let id = if declare.passive { self.queue_for(at, &named)? } else { self.declare(at, &named, declare)? };
+        self.note_used(id);
         let queue = &self.queues[id];
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let ok = methods::DeclareOk {
             queue: queue.name.to_string().into(),
-            message_count: count(queue.ready.len()),
-            consumer_count: count(queue.consumers.len()),
+            message_count: count(queue.message_count()),
+            consumer_count: count(if queue.stream.is_some() { 0 } else { queue.consumers.len() }),
         };
         self.declare_ok(at, ok, nowait, effects);
         Ok(())
@@ -84,16 +85,19 @@ impl Broker {
         owner: Option<ConnectionId>,
         declare: methods::Declare,
     ) -> Result<QueueId, Error> {
+        let was_named = !declare.queue.as_str().is_empty();
         if let Some(value) = declare.arguments.inner().get(DEAD_LETTER_EXCHANGE)
             && !matches!(value, crate::amqp::AMQPValue::LongString(_))
         {
             let resource = error::queue(&self.vhost, &name);
             return Err(Error::invalid_argument_type(DEAD_LETTER_EXCHANGE, &resource, value));
         }
-        arguments::check(&self.vhost, &name, &declare.arguments)?;
-        let bounds = Bounds::new(&declare.arguments, &self.settings);
+        arguments::check(&self.vhost, &name, &declare.arguments, &self.settings.profile)?;
+        let kind = arguments::queue_type_of(&declare.arguments);
+        self.check_properties(kind, &name, flags, was_named)?;
+        let effective = self.effective(&name, kind, &declare.arguments);
         let name: Arc<str> = name.into();
-        let id = self.queues.insert(Queue::new(Arc::clone(&name), flags, owner, declare.arguments, bounds));
+        let id = self.queues.insert(Queue::new(Arc::clone(&name), flags, owner, declare.arguments, effective));
         self.queue_names.insert(name, id);
         self.topology += 1;
         if flags.exclusive
@@ -102,6 +106,21 @@ impl Broker {
             connection.exclusive_queues.push(id);
         }
         Ok(id)
+    }
+
+    /// What replicated queues cannot be (behaviour Q2, Q20, Q22).
+    fn check_properties(&self, kind: QueueType, name: &str, flags: Flags, was_named: bool) -> Result<(), Error> {
+        if kind == QueueType::Classic {
+            return Ok(());
+        }
+        if !was_named {
+            return Err(Error::no_server_named(kind.module()));
+        }
+        let refused = [(flags.auto_delete, "auto-delete"), (flags.exclusive, "exclusive-owner"), (!flags.durable, "non-durable")];
+        match refused.iter().find(|(is, _)| *is) {
+            Some((_, property)) => Err(Error::invalid_property(property, &self.vhost, name)),
+            None => Ok(()),
+        }
     }
 
     /// Behaviour Q4: the owner, then durable, auto_delete, the arguments.
@@ -128,6 +147,9 @@ impl Broker {
     pub(in crate::broker) fn queue_purge(&mut self, at: At, purge: &methods::Purge, effects: &mut Effects) -> Result<(), Error> {
         let name = self.expand_queue_name(at, purge.queue.as_str())?;
         let id = self.queue_for(at, &name)?;
+        if self.queues[id].stream.is_some() {
+            return Err(Error::not_by_streams("queue.purge", "stream queues", &self.vhost, &name));
+        }
         let purged = self.drop_ready(id);
         if !purge.nowait {
             let ok = methods::PurgeOk { message_count: u32::try_from(purged).unwrap_or(u32::MAX) };
@@ -154,10 +176,15 @@ impl Broker {
         if self.queue_names.contains_key(&*name) {
             let id = self.queue_for(at, &name)?;
             let queue = &self.queues[id];
-            if delete.if_empty && !queue.ready.is_empty() {
+            if queue.kind == QueueType::Quorum && (delete.if_unused || delete.if_empty) {
+                let flag = if delete.if_unused { "if-unused" } else { "if-empty" };
+                return Err(Error::quorum_delete_flag(flag, &self.vhost, &name));
+            }
+            let is_stream = queue.kind == QueueType::Stream;
+            if delete.if_empty && !is_stream && queue.message_count() > 0 {
                 return Err(Error::queue_not_empty(&self.vhost, &name));
             }
-            if delete.if_unused && !queue.consumers.is_empty() {
+            if delete.if_unused && !is_stream && !queue.consumers.is_empty() {
                 return Err(Error::queue_in_use(&self.vhost, &name));
             }
             doomed = Some((id, queue.ready.len()));
@@ -180,13 +207,19 @@ impl Broker {
             return;
         }
         self.drop_ready(id);
-        let Some(queue) = self.queues.remove(id) else { return };
+        let Some(mut queue) = self.queues.remove(id) else { return };
+        for message in queue.stream.iter_mut().flat_map(|stream| stream.drain()) {
+            self.release_stored(message);
+        }
+        for (entry, _) in queue.extra.iter_mut().flat_map(|extra| std::mem::take(&mut extra.held)) {
+            self.release_entry(entry);
+        }
         self.queue_names.remove(&queue.name);
         self.topology += 1;
         if let Some(owner) = queue.owner.and_then(|owner| self.connection(owner)) {
             owner.exclusive_queues.retain(|q| *q != id);
         }
-        for &consumer in queue.consumers.all() {
+        for consumer in queue.consumers.all() {
             self.cancel_notify(consumer, effects);
         }
         self.unbind_destination(Destination::Queue(id), queue.sources.exchanges());

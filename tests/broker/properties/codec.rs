@@ -2,7 +2,7 @@
 
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame};
 use amq_protocol::protocol::{AMQPClass, basic, parse_class};
-use leveret::amqp::encoder::Recipient;
+use leveret::amqp::encoder::{Delivered, Recipient};
 use leveret::amqp::{Command, Message, Output};
 use nom::Parser;
 use nom::combinator::all_consuming;
@@ -172,11 +172,11 @@ proptest! {
         let to = Recipient { channel, consumer_tag, frame_max };
         let expected = match how {
             0 => {
-                output.basic_deliver(to, delivery_tag, redelivered, &publish.message);
+                output.basic_deliver(to, delivery_tag, Delivered { redelivered, ..Delivered::first(&publish.message) });
                 basic::AMQPMethod::Deliver(basic::Deliver { consumer_tag: tag.clone(), delivery_tag, redelivered, exchange, routing_key: key })
             }
             1 => {
-                output.basic_get_ok(to, delivery_tag, redelivered, &publish.message, count);
+                output.basic_get_ok(to, delivery_tag, Delivered { redelivered, ..Delivered::first(&publish.message) }, count);
                 basic::AMQPMethod::GetOk(basic::GetOk { delivery_tag, redelivered, exchange, routing_key: key, message_count: count })
             }
             _ => {

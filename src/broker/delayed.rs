@@ -1,0 +1,131 @@
+//! x-delayed-message: an exchange that keeps messages for as long as their x-delay header says (behaviour X22).
+
+use std::collections::BTreeMap;
+
+use super::exchange::ExchangeId;
+use super::routing::{Routed, Source};
+use super::timers::{Deadline, Due};
+use super::{Broker, Effects, Timestamp};
+use crate::amqp::Message;
+use crate::amqp::table::{self, Value};
+
+/// The header with the delay in milliseconds.
+const HEADER: &str = "x-delay";
+
+/// Bytes that a delayed message takes beside itself: its node in the tree, with what nodes keep in reserve.
+const MEMORY: u64 = 128;
+
+/// The messages that an exchange keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Delayed {
+    /// By when they are due, then in the order in which they came.
+    messages: BTreeMap<(Timestamp, u64), Message>,
+    last_id: u64,
+    deadline: Deadline,
+}
+
+/// A message that waits for its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelayedSnapshot {
+    /// Names it in [`super::Input::CancelDelayed`].
+    pub id: u64,
+    pub due: Timestamp,
+    pub routing_key: String,
+    pub body_len: usize,
+}
+
+/// How long a message is to be delayed, in milliseconds; without the header, or with one that is not above zero, not at all.
+pub(super) fn delay_of(message: &Message) -> Option<u64> {
+    match message.properties().header(HEADER)? {
+        Value::Int(delay) => u64::try_from(delay).ok().filter(|delay| *delay > 0),
+        _ => None,
+    }
+}
+
+/// The message on its way to the queues: its delay is over, which a negative header shows.
+fn undelayed(message: &Message) -> Message {
+    let properties = message.properties();
+    let headers = properties.headers().unwrap_or_default();
+    let Some(Value::Int(delay)) = properties.header(HEADER) else { return message.clone() };
+    let headers = table::with_value(headers, HEADER.as_bytes(), Value::Int(delay.saturating_neg()));
+    message.with_properties(&properties.with_headers(&headers))
+}
+
+impl Broker {
+    /// Keeps a message for its time.
+    pub(super) fn delay(&mut self, id: ExchangeId, message: Message) {
+        let due = delay_of(&message).map(|delay| self.now.after(delay));
+        let delayed = self.exchanges.get_mut(id).and_then(|exchange| exchange.delayed.as_mut());
+        let (Some(due), Some(delayed)) = (due, delayed) else { return self.release(message) };
+        delayed.last_id += 1;
+        delayed.messages.insert((due, delayed.last_id), message);
+        self.memory += MEMORY;
+        self.timers.arm(&mut delayed.deadline, due, Due::Delayed(id));
+    }
+
+    /// Routes what is due.
+    pub(super) fn delayed_is_due(&mut self, id: ExchangeId, effects: &mut Effects) {
+        let now = self.now;
+        let exchange = self.exchanges.get_mut(id).and_then(|exchange| exchange.delayed.as_mut());
+        if !exchange.is_some_and(|delayed| delayed.deadline.is_due(now)) {
+            return;
+        }
+        while let Some(delayed) = self.exchanges.get_mut(id).and_then(|exchange| exchange.delayed.as_mut()) {
+            let Some((&(due, _), _)) = delayed.messages.first_key_value() else { return };
+            if due > now {
+                self.timers.arm(&mut delayed.deadline, due, Due::Delayed(id));
+                return;
+            }
+            let Some((_, message)) = delayed.messages.pop_first() else { return };
+            self.release_delayed(id, message, effects);
+        }
+    }
+
+    fn release_delayed(&mut self, id: ExchangeId, message: Message, effects: &mut Effects) {
+        self.memory -= MEMORY;
+        let ready = undelayed(&message);
+        self.memory += ready.memory() as u64;
+        self.release(message);
+        let keys = super::dead_letter::other_keys(ready.properties());
+        let mut routed = Routed::default();
+        // Its header is negative by now, so this exchange does not delay it again.
+        self.route(Source::Named(id), &ready, &keys, &mut routed);
+        for queue in routed.queues {
+            self.enqueue(queue, ready.clone(), effects);
+        }
+        self.release(ready);
+    }
+
+    /// Drops what an exchange that is going keeps.
+    pub(super) fn drop_delayed(&mut self, delayed: Delayed) {
+        for message in delayed.messages.into_values() {
+            self.memory -= MEMORY;
+            self.release(message);
+        }
+    }
+
+    /// Takes a delayed message back.
+    pub(super) fn cancel_delayed(&mut self, exchange: &str, id: u64) {
+        let Some(&at) = self.exchange_names.get(exchange) else { return };
+        let Some(delayed) = &mut self.exchanges[at].delayed else { return };
+        let Some(&key) = delayed.messages.keys().find(|(_, other)| *other == id) else { return };
+        if let Some(message) = delayed.messages.remove(&key) {
+            self.memory -= MEMORY;
+            self.release(message);
+        }
+    }
+
+    /// What an exchange keeps, the earliest first.
+    #[must_use]
+    pub fn delayed_snapshots(&self, exchange: &str) -> Vec<DelayedSnapshot> {
+        let exchange = self.exchange_names.get(exchange).map(|id| &self.exchanges[*id]);
+        let Some(delayed) = exchange.and_then(|exchange| exchange.delayed.as_ref()) else { return Vec::new() };
+        let snapshot = |((due, id), message): (&(Timestamp, u64), &Message)| DelayedSnapshot {
+            id: *id,
+            due: *due,
+            routing_key: String::from_utf8_lossy(message.routing_key()).into_owned(),
+            body_len: message.body_len(),
+        };
+        delayed.messages.iter().map(snapshot).collect()
+    }
+}

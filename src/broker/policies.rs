@@ -1,0 +1,50 @@
+//! Laying policies over what exists, live (behaviour P1).
+
+use std::sync::Arc;
+
+use super::policy::{Definition, Policy};
+use super::queue::effective::Effective;
+use super::queue::{QueueId, QueueType};
+use super::{Broker, Effects};
+use crate::amqp::FieldTable;
+
+impl Broker {
+    pub(super) fn set_policy(&mut self, operator: bool, policy: Policy, effects: &mut Effects) {
+        self.policies.set(operator, policy);
+        self.apply_policies(effects);
+    }
+
+    pub(super) fn clear_policy(&mut self, operator: bool, name: &str, effects: &mut Effects) {
+        self.policies.clear(operator, name);
+        self.apply_policies(effects);
+    }
+
+    fn apply_policies(&mut self, effects: &mut Effects) {
+        let ids: Vec<QueueId> = self.queues.keys().collect();
+        for id in ids {
+            let queue = &self.queues[id];
+            let effective = self.effective(&queue.name, queue.kind, &queue.arguments);
+            if *effective != *queue.effective {
+                self.queues[id].apply(effective);
+                self.drop_overflow(id);
+                self.retire(id);
+                self.note_used(id);
+                self.pump(id, effects);
+            }
+        }
+        let policies = &self.policies;
+        for exchange in self.exchanges.values_mut() {
+            exchange.apply(&policies.for_exchange(&exchange.name));
+        }
+        self.topology += 1;
+    }
+
+    /// What applies to a queue of this name now.
+    pub(super) fn effective(&self, name: &str, kind: QueueType, arguments: &FieldTable) -> Arc<Effective> {
+        let policy = if self.policies.is_empty() { Definition::default() } else { self.policies.for_queue(name, kind) };
+        if kind == QueueType::Classic && arguments.inner().is_empty() && policy.is_empty() {
+            return Arc::clone(&self.plain);
+        }
+        Arc::new(Effective::new(kind, arguments, &policy, &self.settings))
+    }
+}
