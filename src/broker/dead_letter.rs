@@ -141,7 +141,7 @@ impl Broker {
         if self.settings.profile.x_last_death {
             added.extend(last.map(|(name, text)| (name, Value::String(text))));
         }
-        if !counts || properties.header("x-first-death-reason").is_none() {
+        if !counts || properties.header("x-death").is_none() {
             added.extend(first.map(|(name, text)| (name, Value::String(text))));
         }
         let headers = table::with_entries(headers, &added);

@@ -1,6 +1,18 @@
 //! What a broker is told at its start: limits, and which RabbitMQ release's version-dependent behaviour it shows.
 
+use super::queue::QueueType;
 use super::queue::effective::Overflow;
+
+/// How quorum queues order messages of different priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuorumPriorities {
+    /// Not at all: before RabbitMQ 4.0.
+    None,
+    /// Above 4 is high: two of those go before one of the others.
+    TwoToOne,
+    /// 0 to 31, the highest first: since 4.3.
+    Strict,
+}
 
 /// The version-dependent behaviours (V1–V25 of the specification) that concern what exists so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +49,10 @@ pub struct Profile {
     pub priority_takes_over: bool,
     /// Deliveries of quorum queues have x-acquired-count.
     pub acquired_count: bool,
+    /// Q17: the priorities that quorum queues know.
+    pub quorum_priorities: QuorumPriorities,
+    /// V25: x-queue-version 1 is refused.
+    pub queue_version_1_refused: bool,
     /// V17: the consumer timeout holds for classic queues, too.
     pub classic_consumer_timeout: bool,
     /// V17: the consumer is cancelled where the client understands it, and the channel goes on.
@@ -68,6 +84,8 @@ impl Profile {
         nack_counts: false,
         acquired_count: true,
         priority_takes_over: true,
+        quorum_priorities: QuorumPriorities::Strict,
+        queue_version_1_refused: false,
         classic_consumer_timeout: false,
         consumer_timeout_cancels: true,
         x_death_of_clients_counts: false,
@@ -83,6 +101,8 @@ impl Profile {
             gone_requester_counts_as_routed: false,
             nack_counts: true,
             acquired_count: false,
+            quorum_priorities: QuorumPriorities::TwoToOne,
+            queue_version_1_refused: true,
             classic_consumer_timeout: true,
             consumer_timeout_cancels: false,
             ..Self::PERMISSIVE
@@ -99,6 +119,8 @@ impl Profile {
                 max_message_size: 128 * 1024 * 1024,
                 delivery_limit: None,
                 priority_takes_over: false,
+                quorum_priorities: QuorumPriorities::None,
+                queue_version_1_refused: false,
                 x_death_of_clients_counts: true,
                 x_last_death: false,
                 stream_takes_nack: false,
@@ -107,6 +129,7 @@ impl Profile {
             "4.0" => v4_0,
             "4.1" => Self { version: "4.1.8", frame_max_min: 8192, ..v4_0 },
             "4.3" => Self {
+                queue_version_1_refused: true,
                 frame_max_min: 8192,
                 transient_nonexcl_queues_denied: true,
                 global_qos_ignored: true,
@@ -133,6 +156,8 @@ pub struct Settings {
     pub default_max_length_bytes: Option<u64>,
     /// What such a queue does at its bound.
     pub default_overflow: Overflow,
+    /// The type of a queue that is declared without x-queue-type, where it can be of that type (behaviour Q19).
+    pub default_queue_type: QueueType,
     /// How long a delivery may wait for its settlement, in milliseconds (V17).
     pub consumer_timeout: Option<u64>,
     /// How many consumers a channel may have (behaviour B14).
@@ -149,6 +174,7 @@ impl Default for Settings {
             default_max_length: None,
             default_max_length_bytes: None,
             default_overflow: Overflow::default(),
+            default_queue_type: QueueType::default(),
             consumer_timeout: Some(1_800_000),
             consumer_max_per_channel: None,
             outbox_high: 1024 * 1024,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::{Config, MemoryWatermark};
 use crate::broker::Profile;
+use crate::broker::queue::QueueType;
 use crate::broker::queue::effective::Overflow;
 
 /// What is wrong with a configuration file, with the line where that is known.
@@ -45,6 +46,7 @@ const KEYS: &[&str] = &[
     "connection_max",
     "consumer_max_per_channel",
     "consumer_timeout",
+    "default_queue_type",
     "outbox_high",
 ];
 
@@ -101,6 +103,7 @@ impl Config {
             "default_max_length_bytes" => self.default_max_length_bytes = Some(bytes(value)?),
             "default_overflow" => self.default_overflow = overflow(value)?,
             "connection_max" => self.connection_max = limit(value)?,
+            "default_queue_type" => self.default_queue_type = queue_type(value)?,
             "consumer_timeout" => self.consumer_timeout_ms = limit(value)?,
             "consumer_max_per_channel" => self.consumer_max_per_channel = limit(value)?,
             "outbox_high" => self.outbox_high = usize::try_from(bytes(value)?).map_err(|e| e.to_string())?,
@@ -170,6 +173,10 @@ fn overflow(value: &str) -> Result<Overflow, String> {
         "reject-publish" => Ok(Overflow::RejectPublish),
         _ => Err(format!("'{value}' is neither drop-head nor reject-publish")),
     }
+}
+
+fn queue_type(value: &str) -> Result<QueueType, String> {
+    QueueType::named(value.as_bytes()).ok_or_else(|| format!("'{value}' is neither classic nor quorum nor stream"))
 }
 
 fn unknown(key: &str) -> String {

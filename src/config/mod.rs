@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::broker::queue::QueueType;
 use crate::broker::queue::effective::Overflow;
 use crate::broker::{Profile, Settings};
 use crate::node::users::{User, Users};
@@ -55,6 +56,7 @@ pub struct Config {
     pub default_overflow: Overflow,
     /// How many connections the node takes; `None` is no limit.
     pub connection_max: Option<usize>,
+    pub default_queue_type: QueueType,
     /// How long a delivery may wait for its settlement, in milliseconds; `None` is for ever.
     pub consumer_timeout_ms: Option<u64>,
     /// How many consumers a channel may have; `None` is no limit.
@@ -88,6 +90,7 @@ impl Default for Config {
             default_max_length_bytes: None,
             default_overflow: Overflow::default(),
             connection_max: None,
+            default_queue_type: QueueType::default(),
             consumer_timeout_ms: Settings::default().consumer_timeout,
             consumer_max_per_channel: None,
             outbox_high: Settings::default().outbox_high,
@@ -106,6 +109,7 @@ impl Config {
             default_max_length: self.default_max_length,
             default_max_length_bytes: self.default_max_length_bytes,
             default_overflow: self.default_overflow,
+            default_queue_type: self.default_queue_type,
             consumer_timeout: self.consumer_timeout_ms,
             consumer_max_per_channel: self.consumer_max_per_channel,
             outbox_high: self.outbox_high,

@@ -32,6 +32,13 @@ fn scenarios_of_profile_3_13() {
     play("3.13", "scenarios/profile-3.13");
 }
 
+/// The transcripts of what `--compat 4.0` and `4.1` do otherwise.
+#[test]
+fn scenarios_of_profile_4_0() {
+    play("4.0", "scenarios/profile-4.0");
+    play("4.1", "scenarios/profile-4.0");
+}
+
 /// The transcripts of what `--compat 4.3` does otherwise.
 #[test]
 fn scenarios_of_profile_4_3() {

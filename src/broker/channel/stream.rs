@@ -40,7 +40,7 @@ impl Broker {
         });
         let Some(queue) = of_stream.map(|delivery| delivery.queue) else { return Ok(deliveries) };
         self.open_channel(at).unacked.restore(deliveries);
-        Err(Error::not_by_streams("basic.nack", "stream queues", &self.vhost, &self.queues[queue].name))
+        Err(Error::not_by_streams("basic.nack and basic.reject", "stream queues", &self.vhost, &self.queues[queue].name))
     }
 }
 

@@ -60,7 +60,7 @@ impl Broker {
             self.cancel_notify(consumer, effects);
         }
         let queues: BTreeSet<QueueId> = returned.iter().map(|delivery| delivery.queue).collect();
-        self.requeue(at, returned, Outcome::Return, effects);
+        self.requeue(at, returned, Outcome::Requeue, effects);
         for queue in queues {
             self.consumer_has_left(queue, effects);
             self.pump(queue, effects);

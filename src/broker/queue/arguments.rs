@@ -255,8 +255,9 @@ fn queue_mode(value: &AMQPValue, _: &FieldTable, _: &Profile) -> Result<(), Stri
     }
 }
 
-fn queue_version(value: &AMQPValue, _: &FieldTable, _: &Profile) -> Result<(), String> {
+fn queue_version(value: &AMQPValue, _: &FieldTable, profile: &Profile) -> Result<(), String> {
     match any_integer(value)? {
+        1 if profile.queue_version_1_refused => Err("\"unsupported queue version '1'\"".to_owned()),
         1 | 2 => Ok(()),
         n => Err(format!("\"unsupported version {n}\"")),
     }

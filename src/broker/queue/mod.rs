@@ -18,6 +18,7 @@ use super::Timestamp;
 use super::dead_letter::Reason;
 use super::effects::ConnectionId;
 use super::exchange::Sources;
+use super::settings::{Profile, QuorumPriorities};
 use super::timers::Deadline;
 use crate::amqp::{FieldTable, Message};
 use effective::{Effective, Overflow};
@@ -38,6 +39,9 @@ pub struct Flags {
 
 /// The levels of a quorum queue are fixed (behaviour Q17).
 const QUORUM_MAX_PRIORITY: u8 = 31;
+
+/// Where quorum queues have two levels, this is still the lower one.
+const HIGHEST_NORMAL: u8 = 4;
 
 /// x-queue-type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,11 +125,22 @@ pub struct Extra {
 
 impl Queue {
     #[must_use]
-    pub fn new(name: Arc<str>, flags: Flags, owner: Option<ConnectionId>, arguments: FieldTable, effective: Arc<Effective>) -> Self {
+    pub fn new(
+        name: Arc<str>,
+        flags: Flags,
+        owner: Option<ConnectionId>,
+        arguments: FieldTable,
+        effective: Arc<Effective>,
+        profile: &Profile,
+    ) -> Self {
         let kind = arguments::queue_type_of(&arguments);
         let max_priority = match kind {
             QueueType::Classic => arguments::max_priority_of(&arguments),
-            QueueType::Quorum => QUORUM_MAX_PRIORITY,
+            QueueType::Quorum => match profile.quorum_priorities {
+                QuorumPriorities::None => 0,
+                QuorumPriorities::TwoToOne => 1,
+                QuorumPriorities::Strict => QUORUM_MAX_PRIORITY,
+            },
             QueueType::Stream => 0,
         };
         let turns = match kind {
@@ -140,7 +155,11 @@ impl Queue {
             auto_delete: flags.auto_delete,
             owner,
             arguments,
-            ready: Ready::new(max_priority, kind == QueueType::Quorum),
+            ready: match (kind, profile.quorum_priorities) {
+                (QueueType::Quorum, QuorumPriorities::TwoToOne) => Ready::two_to_one(),
+                (QueueType::Quorum, _) => Ready::new(max_priority, true),
+                _ => Ready::new(max_priority, false),
+            },
             stream: (kind == QueueType::Stream).then(Box::default),
             consumers: Consumers::new(turns),
             unacked: 0,
@@ -217,7 +236,11 @@ impl Queue {
         let ttl = expiration.into_iter().chain(self.effective.message_ttl).min();
         entry.expires = ttl.map_or(Timestamp::NEVER, |ttl| now.after(ttl));
         if self.max_priority > 0 {
-            entry.priority = properties.priority().unwrap_or(0).min(self.max_priority);
+            let priority = properties.priority().unwrap_or(0);
+            entry.priority = match self.kind {
+                QueueType::Quorum if self.max_priority == 1 => u8::from(priority > HIGHEST_NORMAL),
+                _ => priority.min(self.max_priority),
+            };
         }
         entry
     }

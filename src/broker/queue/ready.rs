@@ -132,6 +132,8 @@ pub struct Ready {
     bytes: u64,
     /// Messages that can expire.
     expiring: usize,
+    /// Two of the high level go before one of the low one; how many have gone. `None`: the highest always goes first.
+    in_a_row: Option<u8>,
     /// In a quorum queue: what comes back goes before all else, in the order in which it comes back.
     next_return: Option<u64>,
 }
@@ -146,6 +148,12 @@ impl Ready {
         let higher = (max_priority > 0).then(|| Box::new(Higher::new(max_priority)));
         let (next_position, next_return) = if is_quorum { (FIRST_PUBLISHED, Some(0)) } else { (0, None) };
         Self { higher, next_position, next_return, ..Self::default() }
+    }
+
+    /// Of a quorum queue that has a high and a low priority and lets neither starve.
+    #[must_use]
+    pub fn two_to_one() -> Self {
+        Self { in_a_row: Some(0), ..Self::new(1, true) }
     }
 
     #[must_use]
@@ -217,13 +225,22 @@ impl Ready {
     #[must_use]
     pub fn peek(&self) -> Option<&Entry> {
         match self.higher.as_ref().and_then(|higher| Some(&higher.levels[higher.top()?])) {
-            Some(level) => level.peek(),
-            None => self.lowest.peek(),
+            Some(level) if !self.lowest_is_due() => level.peek(),
+            _ => self.lowest.peek(),
         }
     }
 
+    fn lowest_is_due(&self) -> bool {
+        self.in_a_row.is_some_and(|in_a_row| in_a_row >= 2) && !self.lowest.is_empty()
+    }
+
     pub fn pop(&mut self) -> Option<Entry> {
-        let entry = self.higher.as_mut().and_then(|higher| higher.pop()).or_else(|| self.lowest.pop())?;
+        let lowest_is_due = self.lowest_is_due();
+        let higher = self.higher.as_mut().filter(|_| !lowest_is_due);
+        let entry = higher.and_then(|higher| higher.pop()).or_else(|| self.lowest.pop())?;
+        if let Some(in_a_row) = &mut self.in_a_row {
+            *in_a_row = if entry.priority > 0 { *in_a_row + 1 } else { 0 };
+        }
         self.len -= 1;
         self.bytes -= entry.message.body_len() as u64;
         self.expiring -= usize::from(entry.can_expire());

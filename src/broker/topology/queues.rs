@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::amqp::{AMQPClass, queue as methods};
+use crate::amqp::{AMQPClass, AMQPValue, queue as methods};
 use crate::broker::channel::{reply_to, strip_cr_lf};
 use crate::broker::error;
 use crate::broker::exchange::Destination;
@@ -65,6 +65,7 @@ impl Broker {
             name => name.to_owned(),
         };
         let owner = flags.exclusive.then_some(at.connection);
+        let declare = self.with_default_type(flags, declare);
         if let Some(&id) = self.queue_names.get(&*name) {
             self.assert_equivalent_queue(&self.queues[id], flags, owner, &declare)?;
             return Ok(id);
@@ -77,6 +78,18 @@ impl Broker {
         self.create_queue(at, name, flags, owner, declare)
     }
 
+    /// The node's default type stands in for x-queue-type where a queue can be of that type (behaviour Q19, gotcha 33).
+    fn with_default_type(&self, flags: Flags, mut declare: methods::Declare) -> methods::Declare {
+        let default = self.settings.default_queue_type;
+        let named = !declare.queue.as_str().is_empty();
+        let is_possible = named && flags.durable && !flags.exclusive && !flags.auto_delete;
+        if default != QueueType::Classic && is_possible && !declare.arguments.inner().contains_key("x-queue-type") {
+            let kind = AMQPValue::LongString(default.name().as_bytes().into());
+            declare.arguments.insert("x-queue-type".into(), kind);
+        }
+        declare
+    }
+
     fn create_queue(
         &mut self,
         at: At,
@@ -87,7 +100,7 @@ impl Broker {
     ) -> Result<QueueId, Error> {
         let was_named = !declare.queue.as_str().is_empty();
         if let Some(value) = declare.arguments.inner().get(DEAD_LETTER_EXCHANGE)
-            && !matches!(value, crate::amqp::AMQPValue::LongString(_))
+            && !matches!(value, AMQPValue::LongString(_))
         {
             let resource = error::queue(&self.vhost, &name);
             return Err(Error::invalid_argument_type(DEAD_LETTER_EXCHANGE, &resource, value));
@@ -97,7 +110,7 @@ impl Broker {
         self.check_properties(kind, &name, flags, was_named)?;
         let effective = self.effective(&name, kind, &declare.arguments);
         let name: Arc<str> = name.into();
-        let id = self.queues.insert(Queue::new(Arc::clone(&name), flags, owner, declare.arguments, effective));
+        let id = self.queues.insert(Queue::new(Arc::clone(&name), flags, owner, declare.arguments, effective, &self.settings.profile));
         self.queue_names.insert(name, id);
         self.topology += 1;
         if flags.exclusive
