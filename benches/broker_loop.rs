@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use leveret::amqp::{AMQPClass, Command, FieldTable, Message, Method, Publish, basic, channel, exchange, queue};
+use leveret::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Message, Method, Publish, basic, channel, exchange, queue};
 use leveret::broker::{Action, Broker, Capabilities, ConnectionId, Effects, Input, Opened, Settings, Timestamp};
 
 #[global_allocator]
@@ -64,14 +64,18 @@ impl World {
     }
 
     fn queue(&mut self, name: &str) {
+        self.queue_with(name, FieldTable::default());
+    }
+
+    fn queue_with(&mut self, name: &str, arguments: FieldTable) {
         let declare = queue::Declare {
             queue: name.into(),
             passive: false,
-            durable: false,
+            durable: true,
             exclusive: false,
             auto_delete: false,
             nowait: false,
-            arguments: FieldTable::default(),
+            arguments,
         };
         self.method(PUBLISHER, AMQPClass::Queue(queue::AMQPMethod::Declare(declare)));
     }
@@ -112,6 +116,11 @@ impl World {
             arguments: FieldTable::default(),
         };
         self.method(CONSUMER, AMQPClass::Basic(basic::AMQPMethod::Consume(consume)));
+    }
+
+    fn cancel(&mut self, tag: &str) {
+        let cancel = basic::Cancel { consumer_tag: tag.into(), nowait: true };
+        self.method(CONSUMER, AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)));
     }
 
     fn publish(&mut self, mut batch: Vec<Command>) {
@@ -215,4 +224,81 @@ fn topic(bencher: Bencher<'_, '_>, bindings: usize) {
         keys.push(if i % 4 == 2 { format!("k.m{i:06}.end") } else { format!("k{i:06}.mid.end") });
     }
     bencher.counter(ItemsCount::new(BATCH)).with_inputs(|| batch("x", &keys, &[7; 16])).bench_local_values(|b| world.publish(b));
+}
+
+/// The queues of the benches below: what they are declared with.
+fn arguments_of(kind: &str) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    let text = |text: &str| AMQPValue::LongString(text.as_bytes().into());
+    let (name, value) = match kind {
+        "ttl" => ("x-message-ttl", AMQPValue::LongInt(60_000)),
+        "dead-letter exchange" => ("x-dead-letter-exchange", text("amq.fanout")),
+        "10 priorities" => ("x-max-priority", AMQPValue::LongInt(10)),
+        "single active consumer" => ("x-single-active-consumer", AMQPValue::Boolean(true)),
+        "quorum" | "stream" => ("x-queue-type", text(kind)),
+        _ => return arguments,
+    };
+    arguments.insert(name.into(), value);
+    arguments
+}
+
+const KINDS: [&str; 7] = ["plain", "ttl", "dead-letter exchange", "10 priorities", "single active consumer", "quorum", "stream"];
+
+/// Messages with a priority from 0 to 9 each.
+fn batch_with_priorities() -> Vec<Command> {
+    let message = |i: usize| {
+        let properties = [0x18, 0, 1, u8::try_from(i % 10).expect("a digit")];
+        Message::new(b"", b"q", &properties, &[7; 16])
+    };
+    let publish = |message| Publish { mandatory: false, immediate: false, oversize: None, message };
+    (0..BATCH).map(|i| Command::Publish(1, publish(message(i)))).collect()
+}
+
+fn world_with(kind: &str) -> World {
+    let mut world = World::new();
+    world.queue_with("q", arguments_of(kind));
+    world.handle(Input::Received(CONSUMER, &mut vec![Command::Qos { channel: 1, prefetch_size: 0, prefetch_count: 2000, global: false }]));
+    world
+}
+
+/// A queue of each kind that is never longer than a moment: publish, delivery, one ack for all.
+#[divan::bench(args = KINDS)]
+fn straight_through(bencher: Bencher<'_, '_>, kind: &str) {
+    let mut world = world_with(kind);
+    world.consume("q", false);
+    bencher.counter(ItemsCount::new(BATCH)).with_inputs(batch_with_priorities).bench_local_values(|b| {
+        world.publish(b);
+        world.ack(BATCH, true);
+    });
+}
+
+/// A queue of each kind that takes a batch first, and gives it to a consumer that comes then.
+#[divan::bench(args = ["plain", "ttl", "dead-letter exchange", "10 priorities", "single active consumer", "quorum"])]
+fn filled_and_drained(bencher: Bencher<'_, '_>, kind: &str) {
+    let mut world = world_with(kind);
+    bencher.counter(ItemsCount::new(BATCH)).with_inputs(batch_with_priorities).bench_local_values(|b| {
+        world.publish(b);
+        world.consume("q", false);
+        world.ack(BATCH, true);
+        world.cancel("q");
+    });
+}
+
+/// Publish, delivery, a reject for each, and what a dead-letter exchange makes of it: a new message in another queue.
+#[divan::bench]
+fn rejected_and_dead_lettered(bencher: Bencher<'_, '_>) {
+    let mut world = world_with("dead-letter exchange");
+    world.consume("q", false);
+    world.queue("dead");
+    world.bind("dead", "amq.fanout", "");
+    world.consume("dead", true);
+    let keys = ["q".to_owned()];
+    bencher.counter(ItemsCount::new(BATCH)).with_inputs(|| batch("", &keys, &[7; 16])).bench_local_values(|b| {
+        world.publish(b);
+        // A tag goes to each of the two deliveries of a message; the rejected ones come first.
+        let first = world.acked;
+        let mut nack = vec![Command::Nack { channel: 1, delivery_tag: first + BATCH as u64, multiple: true, requeue: false }];
+        world.acked += 2 * BATCH as u64;
+        world.handle(Input::Received(CONSUMER, &mut nack));
+    });
 }
