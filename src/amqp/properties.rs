@@ -110,6 +110,12 @@ impl<'a> Properties<'a> {
         table::entries(headers).find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
     }
 
+    /// A header as it is on the wire: the type letter and the value.
+    #[must_use]
+    pub fn raw_header(self, name: &str) -> Option<&'a [u8]> {
+        table::raw_value(self.headers()?, name.as_bytes())
+    }
+
     #[must_use]
     pub fn delivery_mode(self) -> Option<u8> {
         self.find(DELIVERY_MODE).and_then(|value| value.first().copied())

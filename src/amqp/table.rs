@@ -264,13 +264,19 @@ pub fn without_entry(headers: &[u8], name: &[u8]) -> Vec<u8> {
 
 /// The type letter of an entry of a checked table.
 #[must_use]
-pub fn type_letter(mut entries: &[u8], name: &[u8]) -> Option<u8> {
+pub fn type_letter(entries: &[u8], name: &[u8]) -> Option<u8> {
+    raw_value(entries, name)?.first().copied()
+}
+
+/// An entry of a checked table as it is on the wire: the type letter and the value.
+#[must_use]
+pub fn raw_value<'a>(mut entries: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     loop {
         let key = short_string(&mut entries).ok()?;
-        let letter = *entries.first()?;
+        let before = entries;
         value(&mut entries).ok()?;
         if key == name {
-            return Some(letter);
+            return Some(&before[..before.len() - entries.len()]);
         }
     }
 }

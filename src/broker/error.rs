@@ -1,6 +1,7 @@
 //! Every refusal of the broker, one constructor each, with RabbitMQ's texts byte for byte (behaviour E1–E8).
 //! Dispatch adds the class and method; [`Error::reply_text`] alone puts code name and text together.
 
+use crate::amqp::frame::erlang_binary;
 use crate::amqp::{AMQPValue, Fault, ReplyCode};
 
 /// A refusal on its way to the wire.
@@ -385,6 +386,29 @@ fn typed_term(value: &AMQPValue) -> String {
 
 fn binary_term(text: &[u8]) -> String {
     if text.is_empty() { "<<>>".to_owned() } else { format!("<<\"{}\">>", String::from_utf8_lossy(text)) }
+}
+
+/// A value as Erlang prints it.
+#[must_use]
+pub fn erlang_term(value: &AMQPValue) -> String {
+    let typed = |value: &AMQPValue| format!("{},{}", type_name(value), erlang_term(value));
+    match value {
+        AMQPValue::LongString(v) => erlang_binary(v.as_bytes(), true),
+        AMQPValue::ByteArray(v) => erlang_binary(v.as_slice(), true),
+        AMQPValue::Float(v) => format!("{v:?}"),
+        AMQPValue::Double(v) => format!("{v:?}"),
+        AMQPValue::DecimalValue(v) => format!("{{{},{}}}", v.scale, v.value),
+        AMQPValue::FieldArray(v) => {
+            let values: Vec<String> = v.as_slice().iter().map(|value| format!("{{{}}}", typed(value))).collect();
+            format!("[{}]", values.join(","))
+        }
+        AMQPValue::FieldTable(v) => {
+            let entries =
+                v.into_iter().map(|(key, value)| format!("{{{},{}}}", erlang_binary(key.as_str().as_bytes(), true), typed(value)));
+            format!("[{}]", entries.collect::<Vec<String>>().join(","))
+        }
+        other => plain(other),
+    }
 }
 
 /// A value as text, the way inequivalence messages show it.

@@ -1,4 +1,4 @@
-//! Generated names from a seed, so that the same inputs give the same outputs.
+//! Generated names and choices from a seed, so that the same inputs give the same outputs.
 
 /// SplitMix64: small, and good enough for names, which need to be unique and not secret.
 #[derive(Debug)]
@@ -17,6 +17,12 @@ impl Random {
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
+    }
+
+    /// A number below this one, which is not 0.
+    pub(super) fn below(&mut self, limit: usize) -> usize {
+        // The high half of the product: as even as the numbers are.
+        ((u128::from(self.next()) * limit as u128) >> 64) as usize
     }
 
     /// `prefix` and 22 characters, as `amq.gen-` and `amq.ctag-` names have.

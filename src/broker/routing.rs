@@ -4,7 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::Broker;
 use super::delayed::delay_of;
-use super::exchange::{Destination, ExchangeId};
+use super::exchange::{Destination, Exchange, ExchangeId, Kept, Published, RecentHistory};
 use super::queue::QueueId;
 use crate::amqp::Message;
 
@@ -25,6 +25,8 @@ pub(super) struct Routed {
     pub(super) delayed: Vec<ExchangeId>,
     /// The outcome depends on more than the exchange and the routing keys.
     pub(super) looked_at_message: bool,
+    /// An exchange dropped it as a duplicate: nobody is to be told that it was unroutable.
+    pub(super) duplicate: bool,
 }
 
 impl Broker {
@@ -46,16 +48,23 @@ impl Broker {
     }
 
     fn route_from(&mut self, exchange: ExchangeId, message: &Message, more_keys: &[Vec<u8>], routed: &mut Routed) {
+        let published = Published { message, more_keys };
         let mut to_visit: SmallVec<[ExchangeId; 4]> = smallvec![exchange];
         let mut seen = to_visit.clone();
         let mut found = std::mem::take(&mut self.found);
         while let Some(id) = to_visit.pop() {
             let Some(exchange) = self.exchanges.get(id) else { continue };
-            routed.looked_at_message |= exchange.looks_at_headers();
-            exchange.route(message.routing_key(), message.properties(), &mut found);
-            for key in more_keys {
-                exchange.route(key, message.properties(), &mut found);
+            if !exchange.routes_by_key_alone() {
+                routed.looked_at_message = true;
+                // What is delayed first is noted when it is due.
+                let delays = exchange.delayed.is_some() && delay_of(message).is_some();
+                if !delays && self.note_published_to(id, published) {
+                    routed.duplicate = true;
+                    continue;
+                }
             }
+            let exchange = &self.exchanges[id];
+            exchange.route(published, &mut self.random, &mut found);
             if !found.is_empty() && exchange.delayed.is_some() && delay_of(message).is_some() {
                 // It would be routed now, so it will not be returned (behaviour X22); where to is seen when it is due.
                 found.clear();
@@ -80,5 +89,38 @@ impl Broker {
             }
         }
         self.found = found;
+    }
+
+    /// What an exchange remembers of a message before it is routed; `true` for a duplicate, which is not.
+    fn note_published_to(&mut self, id: ExchangeId, published: Published<'_>) -> bool {
+        let exchange = &mut self.exchanges[id];
+        if let Some(deduplication) = &mut exchange.deduplication {
+            self.memory -= deduplication.cache.memory();
+            let duplicate = deduplication.is_duplicate(published.message.properties(), self.now);
+            self.memory += deduplication.cache.memory();
+            if duplicate {
+                return true;
+            }
+        }
+        if let Some(history) = &mut exchange.history {
+            self.memory += history.keep(published).map_or(0, Kept::memory);
+            if let Some(excess) = history.take_excess() {
+                self.release_kept(excess);
+            }
+        }
+        false
+    }
+
+    fn release_kept(&mut self, kept: Kept) {
+        self.memory -= kept.memory();
+        self.release(kept.message);
+    }
+
+    /// An exchange is gone, and with it what it remembered.
+    pub(super) fn forget_published(&mut self, exchange: &mut Exchange) {
+        self.memory -= exchange.deduplication.take().map_or(0, |deduplication| deduplication.cache.memory());
+        for kept in exchange.history.take().into_iter().flat_map(RecentHistory::into_kept) {
+            self.release_kept(kept);
+        }
     }
 }

@@ -28,8 +28,9 @@ pub(super) struct Targets {
     delayed: Vec<ExchangeId>,
     /// The channel that waits for this reply (direct reply-to).
     reply: Option<At>,
-    /// A reply whose requester is gone: it counts as routed in RabbitMQ 4.2 and later (V20).
-    gone_requester: bool,
+    /// It counts as routed, though it goes nowhere: a duplicate, or a reply whose requester is gone, in RabbitMQ 4.2 and
+    /// later (V20).
+    absorbed: bool,
 }
 
 /// The same with queues by name.
@@ -38,12 +39,12 @@ pub(super) struct NamedTargets {
     queues: Vec<Arc<str>>,
     delayed: Vec<ExchangeId>,
     reply: Option<At>,
-    gone_requester: bool,
+    absorbed: bool,
 }
 
 impl Targets {
     fn is_unroutable(&self) -> bool {
-        self.queues.is_empty() && self.delayed.is_empty() && self.reply.is_none() && !self.gone_requester
+        self.queues.is_empty() && self.delayed.is_empty() && self.reply.is_none() && !self.absorbed
     }
 }
 
@@ -139,14 +140,14 @@ impl Broker {
         {
             queues.push(key.into());
         }
-        NamedTargets { queues, delayed: targets.delayed.clone(), reply: targets.reply, gone_requester: targets.gone_requester }
+        NamedTargets { queues, delayed: targets.delayed.clone(), reply: targets.reply, absorbed: targets.absorbed }
     }
 
     pub(super) fn find_targets(&self, named: &NamedTargets) -> Targets {
         let mut queues: Vec<QueueId> = named.queues.iter().filter_map(|name| self.queue_names.get(name).copied()).collect();
         queues.sort_unstable();
         queues.dedup();
-        Targets { queues, delayed: named.delayed.clone(), reply: named.reply, gone_requester: named.gone_requester }
+        Targets { queues, delayed: named.delayed.clone(), reply: named.reply, absorbed: named.absorbed }
     }
 
     /// Everything that a publish is checked for, and its route, which is left in the channel.
@@ -159,13 +160,14 @@ impl Broker {
             Source::Default if reply_to::is_reply(message.routing_key()) => {
                 targets.reply = self.requester(message.routing_key());
                 let well_formed = reply_to::is_address(message.routing_key());
-                targets.gone_requester = targets.reply.is_none() && well_formed && self.settings.profile.gone_requester_counts_as_routed;
+                targets.absorbed = targets.reply.is_none() && well_formed && self.settings.profile.gone_requester_counts_as_routed;
                 cacheable = false;
             }
             source => {
                 let mut routed = Routed::default();
                 self.route(source, &message, &more_keys, &mut routed);
                 cacheable &= !routed.looked_at_message;
+                targets.absorbed = routed.duplicate;
                 (targets.queues, targets.delayed) = (routed.queues, routed.delayed);
             }
         }

@@ -1,8 +1,15 @@
 //! Exchanges and their bindings: which destinations a routing key and headers lead to. Knows no queue, only ids.
 
+mod consistent_hash;
+pub mod deduplication;
 mod direct;
 mod fanout;
+mod hash;
 mod headers;
+mod kind;
+mod modulus_hash;
+mod random;
+mod recent_history;
 mod topic;
 
 use std::collections::BTreeMap;
@@ -11,46 +18,18 @@ use std::sync::Arc;
 use slotmap::new_key_type;
 
 use super::delayed::Delayed;
+use super::error::{self, Error};
 use super::policy::Definition;
 use super::queue::QueueId;
-use crate::amqp::properties::Properties;
-use crate::amqp::{AMQPValue, FieldTable};
+use super::random::Random;
+use crate::amqp::{AMQPValue, FieldTable, Message};
+use deduplication::Deduplication;
+pub use kind::Kind;
+pub use recent_history::{Kept, RecentHistory};
 
 new_key_type! {
     /// An exchange of one virtual host.
     pub struct ExchangeId;
-}
-
-/// The exchange types of AMQP 0-9-1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Direct,
-    Fanout,
-    Topic,
-    Headers,
-}
-
-impl Kind {
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "direct" => Self::Direct,
-            "fanout" => Self::Fanout,
-            "topic" => Self::Topic,
-            "headers" => Self::Headers,
-            _ => return None,
-        })
-    }
-
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Fanout => "fanout",
-            Self::Topic => "topic",
-            Self::Headers => "headers",
-        }
-    }
 }
 
 /// Where a binding leads.
@@ -58,6 +37,31 @@ impl Kind {
 pub enum Destination {
     Queue(QueueId),
     Exchange(ExchangeId),
+}
+
+/// A binding that comes, as the routers see it.
+struct Binding<'a> {
+    destination: Destination,
+    /// The destination's name: what must not depend on the order of declarations depends on it.
+    name: &'a str,
+    key: &'a str,
+    arguments: &'a FieldTable,
+    /// There is no other between these ends with this key.
+    first: bool,
+}
+
+/// A message with all its routing keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Published<'a> {
+    pub message: &'a Message,
+    /// CC and BCC keys.
+    pub more_keys: &'a [Vec<u8>],
+}
+
+impl<'a> Published<'a> {
+    pub fn keys(self) -> impl Iterator<Item = &'a [u8]> {
+        std::iter::once(self.message.routing_key()).chain(self.more_keys.iter().map(Vec::as_slice))
+    }
 }
 
 /// From which exchanges a destination is bound, and by how many bindings each.
@@ -98,6 +102,10 @@ pub struct Exchange {
     pub(super) delayed: Option<Box<Delayed>>,
     /// Exchanges that have a binding to this one.
     pub sources: Sources,
+    /// Messages seen before are not routed again.
+    pub deduplication: Option<Deduplication>,
+    /// The last messages, for those that bind later.
+    pub history: Option<RecentHistory>,
     /// (destination, binding key) → the arguments of each binding between them.
     bindings: BTreeMap<(Destination, Box<str>), Vec<FieldTable>>,
     router: Router,
@@ -109,54 +117,64 @@ enum Router {
     Fanout(fanout::Fanout),
     Topic(topic::Topic),
     Headers(headers::Headers),
+    ConsistentHash(consistent_hash::ConsistentHash),
+    Random(random::Random),
+    ModulusHash(modulus_hash::ModulusHash),
 }
 
 impl Exchange {
-    #[must_use]
-    pub fn new(name: Arc<str>, kind: Kind, durable: bool) -> Self {
+    /// # Errors
+    /// 406 for arguments that this type does not take; `vhost` is for the text.
+    pub fn new(vhost: &str, name: Arc<str>, kind: Kind, durable: bool, arguments: FieldTable) -> Result<Self, Error> {
+        let resource = error::exchange(vhost, &name);
         let router = match kind {
             Kind::Direct => Router::Direct(direct::Direct::default()),
-            Kind::Fanout => Router::Fanout(fanout::Fanout::default()),
+            Kind::Fanout | Kind::RecentHistory | Kind::MessageDeduplication => Router::Fanout(fanout::Fanout::default()),
             Kind::Topic => Router::Topic(topic::Topic::default()),
             Kind::Headers => Router::Headers(headers::Headers::default()),
+            Kind::ConsistentHash => Router::ConsistentHash(consistent_hash::ConsistentHash::new(&arguments, &resource)?),
+            Kind::Random | Kind::LocalRandom => Router::Random(random::Random::default()),
+            Kind::ModulusHash => Router::ModulusHash(modulus_hash::ModulusHash::default()),
         };
-        Self {
+        let history = if kind == Kind::RecentHistory { Some(RecentHistory::new(&arguments)?) } else { None };
+        let deduplication = Deduplication::new(&arguments, &resource, kind == Kind::MessageDeduplication)?;
+        Ok(Self {
             name,
             kind,
             durable,
             auto_delete: false,
             internal: false,
-            arguments: FieldTable::default(),
+            arguments,
             alternate: None,
             delayed: None,
             sources: Sources::default(),
+            deduplication,
+            history,
             bindings: BTreeMap::new(),
             router,
-        }
+        })
     }
 
-    /// Checks the arguments of a binding before anything is changed (behaviour X16).
+    /// Checks the key and arguments of a binding before anything is changed (behaviour X16, X17, X19).
     ///
     /// # Errors
     /// The explanation for a 406.
-    pub fn check_binding(&self, arguments: &FieldTable) -> Result<(), String> {
+    pub fn check_binding(&self, key: &str, arguments: &FieldTable) -> Result<(), String> {
         match self.kind {
             Kind::Headers => headers::check(arguments),
+            Kind::ConsistentHash => consistent_hash::check_key(key),
+            Kind::LocalRandom => random::check_local_key(key),
             _ => Ok(()),
         }
     }
 
-    /// Adds a binding; `false` when the same one is there already (behaviour X11).
-    pub fn bind(&mut self, destination: Destination, key: &str, arguments: FieldTable) -> bool {
+    /// Adds a binding to the destination with this name; `false` when the same one is there already (behaviour X11).
+    pub fn bind(&mut self, destination: Destination, name: &str, key: &str, arguments: FieldTable) -> bool {
         let same_ends = self.bindings.entry((destination, key.into())).or_default();
         if same_ends.contains(&arguments) {
             return false;
         }
-        match &mut self.router {
-            Router::Headers(headers) => headers.bind(destination, key, &arguments),
-            router if same_ends.is_empty() => router.bind(destination, key),
-            _ => {}
-        }
+        self.router.bind(&Binding { destination, name, key, arguments: &arguments, first: same_ends.is_empty() });
         same_ends.push(arguments);
         true
     }
@@ -178,8 +196,13 @@ impl Exchange {
         }
         match &mut self.router {
             Router::Headers(headers) => headers.unbind(destination, key, arguments),
-            router if last => router.unbind(destination, key),
-            _ => {}
+            Router::ConsistentHash(ring) => ring.unbind(destination),
+            Router::Random(random) => random.unbind(destination),
+            Router::ModulusHash(modulus) => modulus.unbind(destination),
+            Router::Direct(direct) if last => direct.unbind(destination, key),
+            Router::Fanout(fanout) if last => fanout.unbind(destination),
+            Router::Topic(topic) if last => topic.unbind(destination, key),
+            Router::Direct(_) | Router::Fanout(_) | Router::Topic(_) => {}
         }
         true
     }
@@ -215,38 +238,43 @@ impl Exchange {
     }
 
     /// Adds the destinations that a message leads to; a destination may be added more than once.
-    pub fn route(&self, routing_key: &[u8], properties: Properties<'_>, found: &mut Vec<Destination>) {
+    pub(in crate::broker) fn route(&self, published: Published<'_>, random: &mut Random, found: &mut Vec<Destination>) {
         match &self.router {
-            Router::Direct(direct) => direct.route(routing_key, found),
+            Router::Direct(direct) => published.keys().for_each(|key| direct.route(key, found)),
             Router::Fanout(fanout) => fanout.route(found),
-            Router::Topic(topic) => topic.route(routing_key, found),
-            Router::Headers(headers) => headers.route(properties, found),
+            Router::Topic(topic) => published.keys().for_each(|key| topic.route(key, found)),
+            Router::Headers(headers) => headers.route(published.message.properties(), found),
+            Router::ConsistentHash(ring) => ring.route(published, found),
+            Router::Random(one) => one.route(random, found),
+            Router::ModulusHash(modulus) => modulus.route(published, found),
         }
     }
 
-    /// Whether routing depends on more than the routing key.
+    /// Whether messages with the same routing key always go the same way, with no effect but that: routes that only
+    /// such exchanges are part of can be kept for the next message.
     #[must_use]
-    pub fn looks_at_headers(&self) -> bool {
-        self.kind == Kind::Headers
+    pub fn routes_by_key_alone(&self) -> bool {
+        let router = match &self.router {
+            Router::Direct(_) | Router::Fanout(_) | Router::Topic(_) | Router::ModulusHash(_) => true,
+            Router::ConsistentHash(ring) => ring.is_by_routing_key(),
+            Router::Headers(_) | Router::Random(_) => false,
+        };
+        router && self.deduplication.is_none() && self.history.is_none() && self.delayed.is_none()
     }
 }
 
 impl Router {
-    fn bind(&mut self, destination: Destination, key: &str) {
+    fn bind(&mut self, binding: &Binding<'_>) {
+        let &Binding { destination, key, arguments, first, .. } = binding;
         match self {
-            Self::Direct(direct) => direct.bind(destination, key),
-            Self::Fanout(fanout) => fanout.bind(destination),
-            Self::Topic(topic) => topic.bind(destination, key),
-            Self::Headers(_) => {}
-        }
-    }
-
-    fn unbind(&mut self, destination: Destination, key: &str) {
-        match self {
-            Self::Direct(direct) => direct.unbind(destination, key),
-            Self::Fanout(fanout) => fanout.unbind(destination),
-            Self::Topic(topic) => topic.unbind(destination, key),
-            Self::Headers(_) => {}
+            Self::Headers(headers) => headers.bind(destination, key, arguments),
+            Self::ConsistentHash(ring) => ring.bind(binding),
+            Self::Random(random) => random.bind(destination),
+            Self::ModulusHash(modulus) => modulus.bind(binding),
+            Self::Direct(direct) if first => direct.bind(destination, key),
+            Self::Fanout(fanout) if first => fanout.bind(destination),
+            Self::Topic(topic) if first => topic.bind(destination, key),
+            Self::Direct(_) | Self::Fanout(_) | Self::Topic(_) => {}
         }
     }
 }

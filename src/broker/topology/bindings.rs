@@ -1,9 +1,12 @@
 //! queue.bind, queue.unbind, exchange.bind, exchange.unbind (behaviour X11–X13).
 
+use std::sync::Arc;
+
 use super::exchanges::check_not_default;
-use crate::amqp::{AMQPClass, FieldTable, exchange as exchange_methods, queue as queue_methods};
+use crate::amqp::{AMQPClass, AMQPValue, FieldTable, Message, exchange as exchange_methods, queue as queue_methods};
 use crate::broker::channel::{reply_to, strip_cr_lf};
-use crate::broker::exchange::{Destination, ExchangeId, Kind};
+use crate::broker::exchange::{Destination, ExchangeId, Kept, Kind};
+use crate::broker::routing::{Routed, Source};
 use crate::broker::{At, Broker, Effects, Error};
 
 impl Broker {
@@ -22,10 +25,13 @@ impl Broker {
         check_not_default(&exchange)?;
         let source = self.exchange_named(&exchange)?;
         let destination = Destination::Queue(self.queue_for(at, &queue)?);
-        self.bind(source, destination, key, bind.arguments)?;
+        let is_new = self.bind(source, destination, key, bind.arguments)?;
         if !bind.nowait {
             let ok = AMQPClass::Queue(queue_methods::AMQPMethod::BindOk(queue_methods::BindOk {}));
             effects.output(at.connection).method(at.channel, &ok);
+        }
+        if is_new {
+            self.replay(source, destination, effects);
         }
         Ok(())
     }
@@ -62,10 +68,13 @@ impl Broker {
         check_not_default(&source)?;
         let source = self.exchange_named(&source)?;
         let destination = Destination::Exchange(self.exchange_named(&destination)?);
-        self.bind(source, destination, bind.routing_key.as_str(), bind.arguments)?;
+        let is_new = self.bind(source, destination, bind.routing_key.as_str(), bind.arguments)?;
         if !bind.nowait {
             let ok = AMQPClass::Exchange(exchange_methods::AMQPMethod::BindOk(exchange_methods::BindOk {}));
             effects.output(at.connection).method(at.channel, &ok);
+        }
+        if is_new {
+            self.replay(source, destination, effects);
         }
         Ok(())
     }
@@ -90,23 +99,72 @@ impl Broker {
         Ok(())
     }
 
-    fn bind(&mut self, source: ExchangeId, destination: Destination, key: &str, arguments: FieldTable) -> Result<(), Error> {
-        let exchange = &mut self.exchanges[source];
-        exchange.check_binding(&arguments).map_err(Error::precondition)?;
+    /// Whether the binding was not there before.
+    fn bind(&mut self, source: ExchangeId, destination: Destination, key: &str, arguments: FieldTable) -> Result<bool, Error> {
+        let exchange = &self.exchanges[source];
+        exchange.check_binding(key, &arguments).map_err(Error::precondition)?;
+        if exchange.kind == Kind::LocalRandom {
+            self.check_local(destination)?;
+        }
         if let (Some(allowed), Kind::Topic) = (self.settings.profile.topic_wildcards_max, exchange.kind) {
             let used = key.split('.').filter(|word| *word == "#").count();
             if used > allowed {
                 return Err(Error::topic_key_has_too_many_wildcards(key, used, allowed));
             }
         }
-        if exchange.bind(destination, key, arguments) {
+        let name = match destination {
+            Destination::Queue(queue) => Arc::clone(&self.queues[queue].name),
+            Destination::Exchange(exchange) => Arc::clone(&self.exchanges[exchange].name),
+        };
+        let is_new = self.exchanges[source].bind(destination, &name, key, arguments);
+        if is_new {
             self.topology += 1;
             match destination {
                 Destination::Queue(queue) => self.queues[queue].sources.add(source),
                 Destination::Exchange(exchange) => self.exchanges[exchange].sources.add(source),
             }
         }
-        Ok(())
+        Ok(is_new)
+    }
+
+    /// Behaviour X19.
+    fn check_local(&self, destination: Destination) -> Result<(), Error> {
+        let Destination::Queue(queue) = destination else { return Err(Error::precondition("Destination not found")) };
+        match self.queues[queue].arguments.inner().get("x-queue-type") {
+            Some(AMQPValue::LongString(kind)) if kind.as_bytes() != b"classic" => {
+                let kind = String::from_utf8_lossy(kind.as_bytes());
+                Err(Error::precondition(format!("Queue type rabbit_{kind}_queue not valid for this exchange type")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A recent-history exchange gives what it keeps to a new destination (behaviour X21): to a queue the oldest first, through
+    /// an exchange the newest first, as RabbitMQ does.
+    fn replay(&mut self, source: ExchangeId, destination: Destination, effects: &mut Effects) {
+        let Some(history) = &self.exchanges[source].history else { return };
+        match destination {
+            Destination::Queue(queue) => {
+                let messages: Vec<Message> = history.iter().map(|kept| kept.message.clone()).collect();
+                for message in messages {
+                    self.enqueue(queue, message, effects);
+                }
+            }
+            Destination::Exchange(exchange) => {
+                let all: Vec<Kept> = history.iter().rev().cloned().collect();
+                for kept in all {
+                    let mut routed = Routed::default();
+                    self.route(Source::Named(exchange), &kept.message, &kept.more_keys, &mut routed);
+                    for exchange in routed.delayed {
+                        self.delay(exchange, kept.message.clone());
+                    }
+                    for queue in routed.queues {
+                        self.enqueue(queue, kept.message.clone(), effects);
+                    }
+                    self.release(kept.message);
+                }
+            }
+        }
     }
 
     fn unbind(&mut self, source: ExchangeId, destination: Destination, key: &str, arguments: &FieldTable) {

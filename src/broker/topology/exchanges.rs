@@ -24,7 +24,8 @@ const PREDECLARED: [(&str, Kind); 6] = [
 impl Broker {
     pub(in crate::broker) fn declare_predeclared_exchanges(&mut self) {
         for (name, kind) in PREDECLARED {
-            let mut exchange = Exchange::new(name.into(), kind, true);
+            let exchange = Exchange::new(&self.vhost, name.into(), kind, true, FieldTable::default());
+            let mut exchange = exchange.expect("no arguments are wrong");
             exchange.internal = name == "amq.rabbitmq.trace";
             self.add_exchange(exchange);
         }
@@ -84,10 +85,9 @@ impl Broker {
                 return Err(Error::invalid_argument_type(ALTERNATE_EXCHANGE, &resource, other));
             }
         }
-        let mut exchange = Exchange::new(name.into(), kind, declare.durable);
+        let mut exchange = Exchange::new(&self.vhost, name.into(), kind, declare.durable, declare.arguments)?;
         exchange.auto_delete = declare.auto_delete;
         exchange.internal = declare.internal;
-        exchange.arguments = declare.arguments;
         exchange.apply(&self.policies.for_exchange(name));
         self.add_exchange(exchange);
         Ok(())
@@ -97,7 +97,7 @@ impl Broker {
     fn assert_equivalent_exchange(&self, current: &Exchange, kind: Kind, declare: &methods::Declare) -> Result<(), Error> {
         let resource = || error::exchange(&self.vhost, &current.name);
         if current.kind != kind {
-            return Err(Error::inequivalent("type", &resource(), kind.name(), current.kind.name()));
+            return Err(Error::inequivalent("type", &resource(), &kind.atom(), &current.kind.atom()));
         }
         let flags = [
             ("durable", declare.durable, current.durable),
@@ -159,6 +159,7 @@ impl Broker {
                 }
             }
         }
+        self.forget_published(&mut exchange);
         self.unbind_destination(Destination::Exchange(id), exchange.sources.exchanges());
     }
 
