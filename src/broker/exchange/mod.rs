@@ -10,6 +10,8 @@ mod kind;
 mod modulus_hash;
 mod random;
 mod recent_history;
+#[cfg(test)]
+mod tests;
 mod topic;
 
 use std::collections::BTreeMap;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::exchanges::check_not_default;
-use crate::amqp::{AMQPClass, AMQPValue, FieldTable, Message, exchange as exchange_methods, queue as queue_methods};
+use crate::amqp::{AMQPClass, FieldTable, Message, exchange as exchange_methods, queue as queue_methods};
 use crate::broker::channel::{reply_to, strip_cr_lf};
 use crate::broker::exchange::{Destination, ExchangeId, Kept, Kind};
+use crate::broker::queue::QueueType;
 use crate::broker::routing::{Routed, Source};
 use crate::broker::{At, Broker, Effects, Error};
 
@@ -130,12 +131,9 @@ impl Broker {
     /// Behaviour X19.
     fn check_local(&self, destination: Destination) -> Result<(), Error> {
         let Destination::Queue(queue) = destination else { return Err(Error::precondition("Destination not found")) };
-        match self.queues[queue].arguments.inner().get("x-queue-type") {
-            Some(AMQPValue::LongString(kind)) if kind.as_bytes() != b"classic" => {
-                let kind = String::from_utf8_lossy(kind.as_bytes());
-                Err(Error::precondition(format!("Queue type rabbit_{kind}_queue not valid for this exchange type")))
-            }
-            _ => Ok(()),
+        match self.queues[queue].kind {
+            QueueType::Classic => Ok(()),
+            other => Err(Error::precondition(format!("Queue type {} not valid for this exchange type", other.module()))),
         }
     }
 

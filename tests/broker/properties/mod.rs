@@ -3,6 +3,7 @@
 mod codec;
 mod decoding;
 mod fields;
+mod remembering;
 mod routing;
 mod settling;
 mod texts;
