@@ -22,7 +22,7 @@ impl Random {
     /// A number below this one, which is not 0.
     pub(super) fn below(&mut self, limit: usize) -> usize {
         // The high half of the product: as even as the numbers are.
-        ((u128::from(self.next()) * limit as u128) >> 64) as usize
+        usize::try_from((u128::from(self.next()) * limit as u128) >> 64).expect("less than the limit")
     }
 
     /// `prefix` and 22 characters, as `amq.gen-` and `amq.ctag-` names have.
