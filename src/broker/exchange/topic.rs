@@ -2,9 +2,10 @@
 //!
 //! Words are what stands between dots, empty ones included; `*` is exactly one word, `#` any number. A routing key is
 //! matched by walking all positions in the trie at once, word by word, so its cost is bounded by the trie's size
-//! however many `#` there are.
+//! however many `#` there are. Words are numbered, so that each of a routing key is looked at once and not at every position.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use slotmap::{SlotMap, new_key_type};
@@ -17,8 +18,8 @@ new_key_type! { struct NodeId; }
 #[derive(Debug, Default)]
 struct Node {
     parent: Option<(NodeId, Word)>,
-    /// Looked up only, never iterated.
-    words: HashMap<Box<[u8]>, NodeId, FixedState>,
+    /// By the numbers of the words. Looked up only, never iterated.
+    words: HashMap<u32, NodeId, FixedState>,
     /// `*`
     star: Option<NodeId>,
     /// `#`
@@ -26,11 +27,55 @@ struct Node {
     destinations: Vec<Destination>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Word {
-    Literal(Box<[u8]>),
+    Literal(u32),
     Star,
     Hash,
+}
+
+/// The words of all binding keys, each with a number while a node is named by it.
+#[derive(Debug, Default)]
+struct Vocabulary {
+    /// Looked up only, never iterated.
+    numbers: HashMap<Arc<[u8]>, u32, FixedState>,
+    /// By number: the word and how many nodes it names. What names none is free.
+    words: Vec<(Arc<[u8]>, u32)>,
+    free: Vec<u32>,
+}
+
+impl Vocabulary {
+    fn number(&self, word: &[u8]) -> Option<u32> {
+        self.numbers.get(word).copied()
+    }
+
+    /// One more node is named by this word.
+    fn add(&mut self, word: &[u8]) -> u32 {
+        if let Some(number) = self.number(word) {
+            self.words[number as usize].1 += 1;
+            return number;
+        }
+        let word: Arc<[u8]> = word.into();
+        let number = self.free.pop().unwrap_or_else(|| u32::try_from(self.words.len()).expect("fewer words than fit into memory"));
+        let entry = (Arc::clone(&word), 1);
+        match self.words.get_mut(number as usize) {
+            Some(free) => *free = entry,
+            None => self.words.push(entry),
+        }
+        self.numbers.insert(word, number);
+        number
+    }
+
+    /// One node less is named by it.
+    fn remove(&mut self, number: u32) {
+        let (word, nodes) = &mut self.words[number as usize];
+        *nodes -= 1;
+        if *nodes == 0 {
+            self.numbers.remove(word);
+            *word = Arc::default();
+            self.free.push(number);
+        }
+    }
 }
 
 /// Positions in the trie; few at a time in practice.
@@ -40,13 +85,14 @@ type Positions = SmallVec<[NodeId; 16]>;
 pub(super) struct Topic {
     nodes: SlotMap<NodeId, Node>,
     root: NodeId,
+    vocabulary: Vocabulary,
 }
 
 impl Default for Topic {
     fn default() -> Self {
         let mut nodes = SlotMap::with_key();
         let root = nodes.insert(Node::default());
-        Self { nodes, root }
+        Self { nodes, root, vocabulary: Vocabulary::default() }
     }
 }
 
@@ -66,34 +112,37 @@ impl Topic {
     }
 
     fn child(&mut self, at: NodeId, word: &[u8]) -> NodeId {
-        let node = &self.nodes[at];
-        let (found, word) = match word {
-            b"*" => (node.star, Word::Star),
-            b"#" => (node.hash, Word::Hash),
-            literal => (node.words.get(literal).copied(), Word::Literal(literal.into())),
+        if let Some(child) = self.find_child(at, word) {
+            return child;
+        }
+        let word = match word {
+            b"*" => Word::Star,
+            b"#" => Word::Hash,
+            literal => Word::Literal(self.vocabulary.add(literal)),
         };
-        found.unwrap_or_else(|| {
-            let new = self.nodes.insert(Node { parent: Some((at, word.clone())), ..Node::default() });
-            let node = &mut self.nodes[at];
-            match word {
-                Word::Star => node.star = Some(new),
-                Word::Hash => node.hash = Some(new),
-                Word::Literal(literal) => drop(node.words.insert(literal, new)),
-            }
-            new
-        })
+        let new = self.nodes.insert(Node { parent: Some((at, word)), ..Node::default() });
+        let node = &mut self.nodes[at];
+        match word {
+            Word::Star => node.star = Some(new),
+            Word::Hash => node.hash = Some(new),
+            Word::Literal(number) => drop(node.words.insert(number, new)),
+        }
+        new
+    }
+
+    fn find_child(&self, at: NodeId, word: &[u8]) -> Option<NodeId> {
+        let node = &self.nodes[at];
+        match word {
+            b"*" => node.star,
+            b"#" => node.hash,
+            literal => node.words.get(&self.vocabulary.number(literal)?).copied(),
+        }
     }
 
     pub(super) fn unbind(&mut self, destination: Destination, key: &str) {
         let mut at = self.root;
         for word in words(key.as_bytes()) {
-            let node = &self.nodes[at];
-            let next = match word {
-                b"*" => node.star,
-                b"#" => node.hash,
-                literal => node.words.get(literal).copied(),
-            };
-            let Some(next) = next else { return };
+            let Some(next) = self.find_child(at, word) else { return };
             at = next;
         }
         self.nodes[at].destinations.retain(|d| *d != destination);
@@ -105,13 +154,16 @@ impl Topic {
         loop {
             let node = &self.nodes[at];
             let needed = !node.destinations.is_empty() || !node.words.is_empty() || node.star.is_some() || node.hash.is_some();
-            let (false, Some((parent, word))) = (needed, node.parent.clone()) else { return };
+            let (false, Some((parent, word))) = (needed, node.parent) else { return };
             self.nodes.remove(at);
             let above = &mut self.nodes[parent];
             match word {
                 Word::Star => above.star = None,
                 Word::Hash => above.hash = None,
-                Word::Literal(literal) => drop(above.words.remove(&literal)),
+                Word::Literal(number) => {
+                    above.words.remove(&number);
+                    self.vocabulary.remove(number);
+                }
             }
             at = parent;
         }
@@ -122,9 +174,10 @@ impl Topic {
         let mut next = Positions::new();
         self.arrive(self.root, &mut positions);
         for word in words(routing_key) {
+            let number = self.vocabulary.number(word);
             for &at in &positions {
                 let node = &self.nodes[at];
-                if let Some(&child) = node.words.get(word) {
+                if let Some(&child) = number.and_then(|number| node.words.get(&number)) {
                     self.arrive(child, &mut next);
                 }
                 if let Some(child) = node.star {
@@ -158,5 +211,37 @@ impl Topic {
             positions.push(hash);
             at = hash;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slotmap::SlotMap;
+
+    use super::Topic;
+    use crate::broker::exchange::Destination;
+    use crate::broker::queue::QueueId;
+
+    #[test]
+    fn nothing_is_left_of_bindings_that_are_gone() {
+        let mut queues: SlotMap<QueueId, ()> = SlotMap::with_key();
+        let destination = Destination::Queue(queues.insert(()));
+        let mut topic = Topic::default();
+        let keys = ["a.b.c", "a.b", "b.a", "a.*.c", "#.a", "", "a..a", "*", "c.#"];
+        for key in keys {
+            topic.bind(destination, key);
+        }
+        // The words a, b, c and the empty one between two dots.
+        assert_eq!(topic.vocabulary.numbers.len(), 4);
+        topic.unbind(destination, "a.b.c");
+        topic.bind(destination, "x.b.c");
+        topic.unbind(destination, "x.b.c");
+        for key in keys {
+            topic.unbind(destination, key);
+        }
+        assert_eq!(topic.nodes.len(), 1);
+        assert!(topic.vocabulary.numbers.is_empty());
+        assert_eq!(topic.vocabulary.free.len(), topic.vocabulary.words.len());
+        assert_eq!(topic.vocabulary.words.len(), 5);
     }
 }
