@@ -79,18 +79,20 @@ impl Broker {
             name => self.exchange_names.get(name).map(|id| Source::Named(*id)),
         };
         if let Some(source) = source {
-            self.route(source, &message, &keys, &mut routed);
+            self.find_route(source, &message, &keys, &mut routed);
         }
-        let Routed { mut queues, delayed, .. } = routed;
+        let Routed { mut queues, delayed, remembering, duplicate, .. } = routed;
         if dead.reason != Reason::Rejected {
             let deaths = Deaths::read(message.properties().headers().unwrap_or_default());
             queues.retain(|id| !deaths.is_cycle(self.queues[*id].name.as_bytes()));
         }
-        if dead.to.at_least_once && delayed.is_empty() && !self.all_would_take(&queues, &message) {
+        if dead.to.at_least_once && delayed.is_empty() && !duplicate && !self.all_would_take(&queues, &message) {
             self.hold_dead_letter(dead);
             return;
         }
         self.memory += message.memory() as u64;
+        // Only now: what is held is tried again.
+        self.remember(&message, &keys, &remembering);
         for queue in queues {
             self.enqueue(queue, message.clone(), effects);
         }

@@ -25,13 +25,21 @@ pub(super) struct Routed {
     pub(super) delayed: Vec<ExchangeId>,
     /// The outcome depends on more than the exchange and the routing keys.
     pub(super) looked_at_message: bool,
+    /// Exchanges on its way that remember messages.
+    pub(super) remembering: Vec<ExchangeId>,
     /// An exchange dropped it as a duplicate: nobody is to be told that it was unroutable.
     pub(super) duplicate: bool,
 }
 
 impl Broker {
-    /// Finds where a message goes.
+    /// Finds where a message goes, which it will: the exchanges on its way remember it, if they do that.
     pub(super) fn route(&mut self, source: Source, message: &Message, more_keys: &[Vec<u8>], routed: &mut Routed) {
+        self.find_route(source, message, more_keys, routed);
+        self.remember(message, more_keys, &routed.remembering);
+    }
+
+    /// Finds where a message would go.
+    pub(super) fn find_route(&mut self, source: Source, message: &Message, more_keys: &[Vec<u8>], routed: &mut Routed) {
         match source {
             Source::Default => {
                 for key in std::iter::once(message.routing_key()).chain(more_keys.iter().map(Vec::as_slice)) {
@@ -56,14 +64,17 @@ impl Broker {
             let Some(exchange) = self.exchanges.get(id) else { continue };
             if !exchange.routes_by_key_alone() {
                 routed.looked_at_message = true;
-                // What is delayed first is noted when it is due.
-                let delays = exchange.delayed.is_some() && delay_of(message).is_some();
-                if !delays && self.note_published_to(id, published) {
-                    routed.duplicate = true;
-                    continue;
+                // What is delayed first is looked at when it is due.
+                if exchange.delayed.is_none() || delay_of(message).is_none() {
+                    if exchange.has_seen(published, self.now) {
+                        routed.duplicate = true;
+                        continue;
+                    }
+                    if exchange.remembers() {
+                        routed.remembering.push(id);
+                    }
                 }
             }
-            let exchange = &self.exchanges[id];
             exchange.route(published, &mut self.random, &mut found);
             if !found.is_empty() && exchange.delayed.is_some() && delay_of(message).is_some() {
                 // It would be routed now, so it will not be returned (behaviour X22); where to is seen when it is due.
@@ -91,24 +102,22 @@ impl Broker {
         self.found = found;
     }
 
-    /// What an exchange remembers of a message before it is routed; `true` for a duplicate, which is not.
-    fn note_published_to(&mut self, id: ExchangeId, published: Published<'_>) -> bool {
-        let exchange = &mut self.exchanges[id];
-        if let Some(deduplication) = &mut exchange.deduplication {
-            self.memory -= deduplication.cache.memory();
-            let duplicate = deduplication.is_duplicate(published.message.properties(), self.now);
-            self.memory += deduplication.cache.memory();
-            if duplicate {
-                return true;
+    /// What exchanges on the way of a message remember of it.
+    pub(super) fn remember(&mut self, message: &Message, more_keys: &[Vec<u8>], exchanges: &[ExchangeId]) {
+        for id in exchanges {
+            let exchange = &mut self.exchanges[*id];
+            if let Some(deduplication) = &mut exchange.deduplication {
+                self.memory -= deduplication.cache.memory();
+                deduplication.remember(message.properties(), self.now);
+                self.memory += deduplication.cache.memory();
+            }
+            if let Some(history) = &mut exchange.history {
+                self.memory += history.keep(Published { message, more_keys }).map_or(0, Kept::memory);
+                if let Some(excess) = history.take_excess() {
+                    self.release_kept(excess);
+                }
             }
         }
-        if let Some(history) = &mut exchange.history {
-            self.memory += history.keep(published).map_or(0, Kept::memory);
-            if let Some(excess) = history.take_excess() {
-                self.release_kept(excess);
-            }
-        }
-        false
     }
 
     fn release_kept(&mut self, kept: Kept) {

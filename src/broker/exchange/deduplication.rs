@@ -50,14 +50,18 @@ impl Cache {
         Self { size: size.max(1), ttl, seen: HashMap::default(), order: BTreeMap::new(), next: 0, bytes: 0 }
     }
 
-    /// Whether this value is remembered; if not, it is from now on. `ttl` takes the place of the cache's own.
-    pub fn has_seen(&mut self, value: &[u8], ttl: Option<u64>, now: Timestamp) -> bool {
-        if let Some(seen) = self.seen.get(value) {
-            if seen.until.is_none_or(|until| now < until) {
-                return true;
-            }
-            self.forget(value);
+    /// Whether this value is remembered.
+    #[must_use]
+    pub fn contains(&self, value: &[u8], now: Timestamp) -> bool {
+        self.seen.get(value).is_some_and(|seen| seen.until.is_none_or(|until| now < until))
+    }
+
+    /// Remembers a value from now on, unless it is remembered already. `ttl` takes the place of the cache's own.
+    pub fn insert(&mut self, value: &[u8], ttl: Option<u64>, now: Timestamp) {
+        if self.contains(value, now) {
+            return;
         }
+        self.forget(value);
         if self.order.len() >= self.size
             && let Some((_, oldest)) = self.order.first_key_value()
         {
@@ -70,7 +74,6 @@ impl Cache {
         self.order.insert(self.next, Arc::clone(&value));
         self.seen.insert(value, Seen { number: self.next, until });
         self.next += 1;
-        false
     }
 
     /// The next message with this value is new again: a queue forgets the values of messages that leave it.
@@ -155,14 +158,20 @@ impl Deduplication {
         properties.raw_header(&self.header)
     }
 
-    /// Whether a message with the same header was seen; if not, this one is remembered.
-    pub fn is_duplicate(&mut self, properties: Properties<'_>, now: Timestamp) -> bool {
-        let Some(value) = self.value(properties) else { return false };
+    /// Whether a message with the same header is remembered.
+    #[must_use]
+    pub fn is_duplicate(&self, properties: Properties<'_>, now: Timestamp) -> bool {
+        self.value(properties).is_some_and(|value| self.cache.contains(value, now))
+    }
+
+    /// Remembers a message.
+    pub fn remember(&mut self, properties: Properties<'_>, now: Timestamp) {
+        let Some(value) = self.value(properties) else { return };
         let ttl = match properties.header(TTL) {
             Some(Value::Int(ttl)) => u64::try_from(ttl).ok(),
             _ => None,
         };
-        self.cache.has_seen(value, ttl, now)
+        self.cache.insert(value, ttl, now);
     }
 }
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use slotmap::new_key_type;
 
+use super::Timestamp;
 use super::delayed::Delayed;
 use super::error::{self, Error};
 use super::policy::Definition;
@@ -252,6 +253,18 @@ impl Exchange {
         }
     }
 
+    /// Whether it remembers messages that it routes.
+    #[must_use]
+    pub fn remembers(&self) -> bool {
+        self.deduplication.is_some() || self.history.is_some()
+    }
+
+    /// Whether this message is a duplicate of one before.
+    #[must_use]
+    pub fn has_seen(&self, published: Published<'_>, now: Timestamp) -> bool {
+        self.deduplication.as_ref().is_some_and(|deduplication| deduplication.is_duplicate(published.message.properties(), now))
+    }
+
     /// Whether messages with the same routing key always go the same way, with no effect but that: routes that only
     /// such exchanges are part of can be kept for the next message.
     #[must_use]
@@ -261,7 +274,7 @@ impl Exchange {
             Router::ConsistentHash(ring) => ring.is_by_routing_key(),
             Router::Headers(_) | Router::Random(_) => false,
         };
-        router && self.deduplication.is_none() && self.history.is_none() && self.delayed.is_none()
+        router && !self.remembers() && self.delayed.is_none()
     }
 }
 

@@ -124,7 +124,9 @@ proptest! {
         for index in 0..EXCHANGES.len() {
             declare(&mut bench, index);
         }
-        let declare = queue::Declare { queue: "q".into(), ..queue::Declare::default() };
+        // Dead letters are remembered, too.
+        let arguments = table(&[("x-max-length", AMQPValue::LongInt(2)), ("x-dead-letter-exchange", AMQPValue::LongString("history".into()))]);
+        let declare = queue::Declare { queue: "q".into(), arguments, ..queue::Declare::default() };
         bench.method(AMQPClass::Queue(queue::AMQPMethod::Declare(declare)));
         let before = bench.broker.memory();
         for step in &steps {
