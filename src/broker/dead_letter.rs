@@ -53,6 +53,7 @@ const RETRY_MS: u64 = 1000;
 impl Broker {
     /// A message that has left its queue is dead; without a dead-letter exchange it ends here.
     pub(super) fn bury(&mut self, id: QueueId, entry: Entry, reason: Reason) {
+        self.leave_queue(id, &entry);
         let queue = self.queues.get(id).and_then(|queue| Some((&queue.name, queue.effective.dead_lettering.as_ref()?)));
         let Some((name, to)) = queue else { return self.release_entry(entry) };
         let (name, to) = (Arc::clone(name), to.clone());

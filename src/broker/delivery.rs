@@ -21,6 +21,11 @@ impl Broker {
             self.release(message);
             return true;
         };
+        let now = self.now;
+        if queue.deduplication.as_ref().is_some_and(|deduplication| deduplication.is_duplicate(message.properties(), now)) {
+            self.release(message);
+            return true;
+        }
         if queue.stream.is_some() {
             self.append(id, message, effects);
             return true;
@@ -29,6 +34,10 @@ impl Broker {
             self.refuse_message(id, message);
             return false;
         }
+        if queue.deduplication.is_some() {
+            self.enter_queue(id, &message);
+        }
+        let queue = &mut self.queues[id];
         let looks = queue.looks_at_messages || message.can_expire();
         let entry = if looks { queue.entry(message, self.now) } else { queue.ready.entry(message) };
         self.memory += Entry::MEMORY;
@@ -43,6 +52,24 @@ impl Broker {
         self.drop_overflow(id);
         self.settle_head(id);
         true
+    }
+
+    /// A message enters a queue that takes none like it again (behaviour Q28).
+    fn enter_queue(&mut self, id: QueueId, message: &Message) {
+        if let Some(deduplication) = self.queues.get_mut(id).and_then(|queue| queue.deduplication.as_mut()) {
+            self.memory -= deduplication.cache.memory();
+            deduplication.remember(message.properties(), self.now);
+            self.memory += deduplication.cache.memory();
+        }
+    }
+
+    /// A message is no longer in a queue, nor unacked from it.
+    pub(super) fn leave_queue(&mut self, id: QueueId, entry: &Entry) {
+        if let Some(deduplication) = self.queues.get_mut(id).and_then(|queue| queue.deduplication.as_mut()) {
+            self.memory -= deduplication.cache.memory();
+            deduplication.forget_left(entry.message.properties());
+            self.memory += deduplication.cache.memory();
+        }
     }
 
     /// Behaviour Q14: dead-lettered with reject-publish-dlx, thrown away with reject-publish.
@@ -121,6 +148,10 @@ impl Broker {
         let delivered = Delivered { message: &entry.message, properties: properties.as_deref(), redelivered: entry.redelivered };
         effects.output(consumer.connection).basic_deliver(to, tag, delivered);
         if consumer.no_ack {
+            if queue.deduplication.is_some() {
+                let queue = consumer.queue;
+                self.leave_queue(queue, &entry);
+            }
             self.release_entry(entry);
             return;
         }

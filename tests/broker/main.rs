@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "the report of a comparison is for whoever reads the log")]
 
 mod coverage;
+mod delayed;
 mod in_process;
 mod properties;
 mod scenario;

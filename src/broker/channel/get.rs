@@ -28,6 +28,7 @@ impl Broker {
         let delivered = Delivered { message: &entry.message, properties: properties.as_deref(), redelivered: entry.redelivered };
         effects.output(at.connection).basic_get_ok(to, tag, delivered, message_count);
         if get.no_ack {
+            self.leave_queue(id, &entry);
             self.release_entry(entry);
         } else {
             let queue = &mut self.queues[id];

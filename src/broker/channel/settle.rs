@@ -70,10 +70,13 @@ impl Broker {
             Outcome::Ack | Outcome::Discard => {
                 let mut credited = Credited::default();
                 for delivery in deliveries {
-                    self.leave(&delivery, &mut credited);
+                    let remembers = self.leave(&delivery, &mut credited);
                     if outcome == Outcome::Discard {
                         self.bury(delivery.queue, delivery.entry, Reason::Rejected);
                     } else {
+                        if remembers {
+                            self.leave_queue(delivery.queue, &delivery.entry);
+                        }
                         self.release_entry(delivery.entry);
                     }
                 }
@@ -130,18 +133,19 @@ impl Broker {
         }
     }
 
-    /// Takes a delivery off the accounts of its queue and consumer.
-    fn leave(&mut self, delivery: &Delivery, credited: &mut Credited) {
-        if let Some(queue) = self.queues.get_mut(delivery.queue) {
+    /// Takes a delivery off the accounts of its queue and consumer. Returns whether the queue wants to know what leaves it.
+    fn leave(&mut self, delivery: &Delivery, credited: &mut Credited) -> bool {
+        let mut queue = self.queues.get_mut(delivery.queue);
+        let mut remembers = false;
+        if let Some(queue) = &mut queue {
             queue.unacked -= 1;
             queue.unacked_bytes -= delivery.entry.message.body_len() as u64;
+            remembers = queue.deduplication.is_some();
         }
-        let Some(id) = delivery.consumer else { return };
+        let Some(id) = delivery.consumer else { return remembers };
         if let Some(consumer) = self.consumers.get_mut(id) {
             consumer.unacked -= 1;
-            if consumer.unacked == 0
-                && let Some(queue) = self.queues.get_mut(delivery.queue).filter(|queue| queue.consumers.is_handing_over(id))
-            {
+            if let Some(queue) = queue.filter(|queue| consumer.unacked == 0 && queue.consumers.is_handing_over(id)) {
                 queue.consumers.activate_next();
                 credited.queues.push(delivery.queue);
             }
@@ -149,6 +153,7 @@ impl Broker {
                 credited.consumers.push(id);
             }
         }
+        remembers
     }
 
     /// Settlements have given credit back: consumers that were out of it take their turn again.

@@ -106,6 +106,8 @@ impl Cache {
 #[derive(Debug)]
 pub struct Deduplication {
     header: Box<str>,
+    /// A value counts for as long as its message is in the queue.
+    while_present: bool,
     pub cache: Cache,
 }
 
@@ -149,7 +151,32 @@ impl Deduplication {
             Some(AMQPValue::LongString(name)) => String::from_utf8_lossy(name.as_bytes()).into(),
             Some(other) => return Err(Error::invalid_argument_type(HEADER, resource, other)),
         };
-        Ok(Some(Self { header, cache: Cache::new(size, ttl) }))
+        Ok(Some(Self { header, while_present: false, cache: Cache::new(size, ttl) }))
+    }
+
+    /// The same for a queue: without x-cache-size a message is a duplicate for as long as the other one is in the queue (as
+    /// in the plugin), with it while the value is in the cache (as in LavinMQ).
+    ///
+    /// # Errors
+    /// As for [`Deduplication::new`].
+    pub fn for_queue(arguments: &FieldTable, resource: &str) -> Result<Option<Self>, Error> {
+        let mut found = Self::new(arguments, resource, false)?;
+        if let Some(deduplication) = &mut found
+            && !arguments.inner().contains_key(SIZE)
+        {
+            deduplication.cache.size = usize::MAX;
+            deduplication.while_present = true;
+        }
+        Ok(found)
+    }
+
+    /// A message has left the queue.
+    pub fn forget_left(&mut self, properties: Properties<'_>) {
+        if self.while_present
+            && let Some(value) = self.value(properties)
+        {
+            self.cache.forget(value);
+        }
     }
 
     /// The value that this message is known by: the header as it is on the wire, type and all.

@@ -13,10 +13,11 @@ pub enum Kind {
     ModulusHash,
     RecentHistory,
     MessageDeduplication,
+    DelayedMessage,
 }
 
 impl Kind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Direct,
         Self::Fanout,
         Self::Topic,
@@ -27,6 +28,7 @@ impl Kind {
         Self::ModulusHash,
         Self::RecentHistory,
         Self::MessageDeduplication,
+        Self::DelayedMessage,
     ];
 
     #[must_use]
@@ -47,6 +49,7 @@ impl Kind {
             Self::ModulusHash => "x-modulus-hash",
             Self::RecentHistory => "x-recent-history",
             Self::MessageDeduplication => "x-message-deduplication",
+            Self::DelayedMessage => "x-delayed-message",
         }
     }
 

@@ -111,6 +111,8 @@ pub struct Exchange {
     pub history: Option<RecentHistory>,
     /// (destination, binding key) → the arguments of each binding between them.
     bindings: BTreeMap<(Destination, Box<str>), Vec<FieldTable>>,
+    /// What it routes as: its own type, or what x-delayed-type says.
+    routes_as: Kind,
     router: Router,
 }
 
@@ -130,17 +132,20 @@ impl Exchange {
     /// 406 for arguments that this type does not take; `vhost` is for the text.
     pub fn new(vhost: &str, name: Arc<str>, kind: Kind, durable: bool, arguments: FieldTable) -> Result<Self, Error> {
         let resource = error::exchange(vhost, &name);
-        let router = match kind {
+        let routes_as = if kind == Kind::DelayedMessage { delayed_type(&arguments)? } else { kind };
+        let router = match routes_as {
             Kind::Direct => Router::Direct(direct::Direct::default()),
-            Kind::Fanout | Kind::RecentHistory | Kind::MessageDeduplication => Router::Fanout(fanout::Fanout::default()),
+            Kind::Fanout | Kind::RecentHistory | Kind::MessageDeduplication | Kind::DelayedMessage => {
+                Router::Fanout(fanout::Fanout::default())
+            }
             Kind::Topic => Router::Topic(topic::Topic::default()),
             Kind::Headers => Router::Headers(headers::Headers::default()),
             Kind::ConsistentHash => Router::ConsistentHash(consistent_hash::ConsistentHash::new(&arguments, &resource)?),
             Kind::Random | Kind::LocalRandom => Router::Random(random::Random::default()),
             Kind::ModulusHash => Router::ModulusHash(modulus_hash::ModulusHash::default()),
         };
-        let history = if kind == Kind::RecentHistory { Some(RecentHistory::new(&arguments)?) } else { None };
-        let deduplication = Deduplication::new(&arguments, &resource, kind == Kind::MessageDeduplication)?;
+        let history = if routes_as == Kind::RecentHistory { Some(RecentHistory::new(&arguments)?) } else { None };
+        let deduplication = Deduplication::new(&arguments, &resource, routes_as == Kind::MessageDeduplication)?;
         Ok(Self {
             name,
             kind,
@@ -149,11 +154,12 @@ impl Exchange {
             internal: false,
             arguments,
             alternate: None,
-            delayed: None,
+            delayed: (kind == Kind::DelayedMessage).then(Box::default),
             sources: Sources::default(),
             deduplication,
             history,
             bindings: BTreeMap::new(),
+            routes_as,
             router,
         })
     }
@@ -163,7 +169,7 @@ impl Exchange {
     /// # Errors
     /// The explanation for a 406.
     pub fn check_binding(&self, key: &str, arguments: &FieldTable) -> Result<(), String> {
-        match self.kind {
+        match self.routes_as {
             Kind::Headers => headers::check(arguments),
             Kind::ConsistentHash => consistent_hash::check_key(key),
             Kind::LocalRandom => random::check_local_key(key),
@@ -276,6 +282,16 @@ impl Exchange {
         };
         router && !self.remembers() && self.delayed.is_none()
     }
+}
+
+/// The type that an x-delayed-message exchange routes as (behaviour X22).
+fn delayed_type(arguments: &FieldTable) -> Result<Kind, Error> {
+    let named = match arguments.inner().get("x-delayed-type") {
+        Some(AMQPValue::LongString(name)) => std::str::from_utf8(name.as_bytes()).ok().and_then(Kind::named),
+        _ => None,
+    };
+    let refusal = || Error::precondition("Invalid argument, 'x-delayed-type' must be an existing exchange type");
+    named.filter(|kind| *kind != Kind::DelayedMessage).ok_or_else(refusal)
 }
 
 impl Router {

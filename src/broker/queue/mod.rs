@@ -18,6 +18,7 @@ use super::Timestamp;
 use super::dead_letter::Reason;
 use super::effects::ConnectionId;
 use super::exchange::Sources;
+use super::exchange::deduplication::Deduplication;
 use super::settings::{Profile, QuorumPriorities};
 use super::timers::Deadline;
 use crate::amqp::{FieldTable, Message};
@@ -105,6 +106,8 @@ pub struct Queue {
     pub sources: Sources,
     /// Whether a message's properties, or the time, make a difference here: not so for a plain classic queue.
     pub looks_at_messages: bool,
+    /// Messages that are here, or were here lately, are not taken again (behaviour Q28).
+    pub deduplication: Option<Box<Deduplication>>,
     max_priority: u8,
     /// A quorum queue that was full and is not free enough again.
     refuses: bool,
@@ -131,8 +134,10 @@ impl Queue {
         owner: Option<ConnectionId>,
         arguments: FieldTable,
         effective: Arc<Effective>,
+        deduplication: Option<Deduplication>,
         profile: &Profile,
     ) -> Self {
+        let deduplication = deduplication.map(Box::new);
         let kind = arguments::queue_type_of(&arguments);
         let max_priority = match kind {
             QueueType::Classic => arguments::max_priority_of(&arguments),
@@ -166,6 +171,7 @@ impl Queue {
             unacked_bytes: 0,
             sources: Sources::default(),
             looks_at_messages: false,
+            deduplication,
             max_priority,
             refuses: false,
             extra: None,
@@ -178,8 +184,8 @@ impl Queue {
     /// A policy, or the lack of one, has changed what applies.
     pub fn apply(&mut self, effective: Arc<Effective>) {
         self.effective = effective;
-        let is_plain = self.kind == QueueType::Classic && self.max_priority == 0 && self.effective.message_ttl.is_none();
-        self.looks_at_messages = !is_plain;
+        let is_plain = self.kind == QueueType::Classic && self.max_priority == 0 && self.deduplication.is_none();
+        self.looks_at_messages = !is_plain || self.effective.message_ttl.is_some();
     }
 
     /// What few queues need, made when it is needed first.

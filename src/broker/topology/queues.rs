@@ -6,6 +6,7 @@ use crate::amqp::{AMQPClass, AMQPValue, queue as methods};
 use crate::broker::channel::{reply_to, strip_cr_lf};
 use crate::broker::error;
 use crate::broker::exchange::Destination;
+use crate::broker::exchange::deduplication::Deduplication;
 use crate::broker::queue::arguments;
 use crate::broker::queue::{Flags, Queue, QueueId, QueueType};
 use crate::broker::{At, Broker, ConnectionId, Effects, Error};
@@ -108,9 +109,18 @@ impl Broker {
         arguments::check(&self.vhost, &name, &declare.arguments, &self.settings.profile)?;
         let kind = arguments::queue_type_of(&declare.arguments);
         self.check_properties(kind, &name, flags, was_named)?;
+        let deduplication = Deduplication::for_queue(&declare.arguments, &error::queue(&self.vhost, &name))?;
         let effective = self.effective(&name, kind, &declare.arguments);
         let name: Arc<str> = name.into();
-        let id = self.queues.insert(Queue::new(Arc::clone(&name), flags, owner, declare.arguments, effective, &self.settings.profile));
+        let id = self.queues.insert(Queue::new(
+            Arc::clone(&name),
+            flags,
+            owner,
+            declare.arguments,
+            effective,
+            deduplication,
+            &self.settings.profile,
+        ));
         self.queue_names.insert(name, id);
         self.topology += 1;
         if flags.exclusive
@@ -177,6 +187,7 @@ impl Broker {
         let mut dropped = 0;
         while let Some(entry) = self.queues[id].ready.pop() {
             dropped += 1;
+            self.leave_queue(id, &entry);
             self.release_entry(entry);
         }
         dropped
@@ -221,6 +232,7 @@ impl Broker {
         }
         self.drop_ready(id);
         let Some(mut queue) = self.queues.remove(id) else { return };
+        self.memory -= queue.deduplication.take().map_or(0, |deduplication| deduplication.cache.memory());
         for message in queue.stream.iter_mut().flat_map(|stream| stream.drain()) {
             self.release_stored(message);
         }
