@@ -50,6 +50,10 @@ pub(super) struct DeadLetter {
 /// How long dead letters that no queue takes wait before they are tried again, in milliseconds.
 const RETRY_MS: u64 = 1000;
 
+/// In how many ways a message may have died. Each costs a scan of all before, and they all have to fit into one frame; who
+/// has so many is in a chain of queues that nobody meant to build.
+const MAX_DEATHS: usize = 256;
+
 impl Broker {
     /// A message that has left its queue is dead; without a dead-letter exchange it ends here.
     pub(super) fn bury(&mut self, id: QueueId, entry: Entry, reason: Reason) {
@@ -69,6 +73,10 @@ impl Broker {
 
     fn route_dead_letter(&mut self, dead: DeadLetter, effects: &mut Effects) {
         let message = self.as_dead_letter(&dead);
+        let deaths = Deaths::read(message.properties().headers().unwrap_or_default());
+        if deaths.0.len() > MAX_DEATHS {
+            return self.release_entry(dead.entry);
+        }
         let mut routed = Routed::default();
         let keys = match &dead.to.routing_key {
             Some(_) => Vec::new(),
@@ -84,7 +92,6 @@ impl Broker {
         }
         let Routed { mut queues, delayed, remembering, duplicate, .. } = routed;
         if dead.reason != Reason::Rejected {
-            let deaths = Deaths::read(message.properties().headers().unwrap_or_default());
             queues.retain(|id| !deaths.is_cycle(self.queues[*id].name.as_bytes()));
         }
         if dead.to.at_least_once && delayed.is_empty() && !duplicate && !self.all_would_take(&queues, &message) {

@@ -83,6 +83,8 @@ impl Definition {
                 self.operator_overflow = value.as_str().map(str::to_owned);
             }
             let lower = match (self.integer(key), value.as_i64()) {
+                // A delivery limit that is off gives way to one that is not.
+                (Some(current), Some(operator)) if current < 0 || operator < 0 => operator > current,
                 (Some(current), Some(operator)) => operator < current,
                 _ => true,
             };

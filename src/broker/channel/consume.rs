@@ -169,6 +169,9 @@ impl Broker {
         let consumer = self.consumers.remove(id)?;
         let queue = self.queues.get_mut(consumer.queue)?;
         queue.consumers.remove(id);
+        if let (Some(stream), Some(_)) = (&mut queue.stream, consumer.reader) {
+            stream.waiting.retain(|reader| *reader != id);
+        }
         Some(consumer.queue)
     }
 

@@ -161,7 +161,11 @@ impl Consumers {
         self.turns.iter_mut().find_map(|(_, turn)| turn.pop_front())
     }
 
+    /// Where one alone is active, nobody else gets a turn, and that one has a single one.
     pub fn wait_again(&mut self, consumer: ConsumerId, priority: i64) {
+        if self.kind == Turns::SingleActive && (self.active != Some(consumer) || self.hands_over || self.anyone_waiting()) {
+            return;
+        }
         let at = self.turns.iter().position(|(p, _)| *p <= priority).unwrap_or(self.turns.len());
         match self.turns.get_mut(at) {
             Some((p, turn)) if *p == priority => turn.push_back(consumer),

@@ -69,7 +69,7 @@ impl Effective {
     #[must_use]
     pub fn new(kind: QueueType, arguments: &FieldTable, policy: &Definition, settings: &Settings) -> Self {
         let found = Found { arguments, policy };
-        let mut overflow = found.overflow().unwrap_or(settings.default_overflow);
+        let mut overflow = found.overflow(kind).unwrap_or(settings.default_overflow);
         if kind == QueueType::Quorum && overflow == Overflow::RejectPublishDlx {
             overflow = Overflow::DropHead;
         }
@@ -90,7 +90,7 @@ impl Effective {
             message_ttl: found.number("message-ttl"),
             expires: found.number("expires"),
             dead_lettering: dead_lettering.filter(|_| !is_stream),
-            delivery_limit: match found.signed("delivery-limit") {
+            delivery_limit: match found.delivery_limit() {
                 // Below zero: off (behaviour Q21).
                 Some(limit) => u32::try_from(limit).ok(),
                 None => default_limit,
@@ -124,6 +124,15 @@ impl Found<'_> {
         argument.into_iter().chain(policy).min()
     }
 
+    /// One that is off gives way to one that is not.
+    fn delivery_limit(&self) -> Option<i64> {
+        let argument = self.argument("delivery-limit").and_then(integer);
+        match (argument, self.policy.integer("delivery-limit")) {
+            (Some(a), Some(b)) if a < 0 || b < 0 => Some(a.max(b)),
+            _ => self.signed("delivery-limit"),
+        }
+    }
+
     fn number(&self, key: &str) -> Option<u64> {
         self.signed(key).and_then(|n| u64::try_from(n).ok())
     }
@@ -135,12 +144,15 @@ impl Found<'_> {
         }
     }
 
-    fn overflow(&self) -> Option<Overflow> {
+    fn overflow(&self, kind: QueueType) -> Option<Overflow> {
         // That of an operator is stronger than the argument (behaviour P4).
         if let Some(overflow) = &self.policy.operator_overflow {
             return Overflow::named(overflow.as_bytes());
         }
-        self.text("overflow").and_then(|name| Overflow::named(name.as_bytes()))
+        // With quorum queues, that of any policy is.
+        let policy = self.policy.text("overflow").filter(|_| kind == QueueType::Quorum);
+        let named = policy.map(str::to_owned).or_else(|| self.text("overflow"));
+        named.and_then(|name| Overflow::named(name.as_bytes()))
     }
 }
 
