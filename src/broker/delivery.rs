@@ -86,8 +86,14 @@ impl Broker {
 
     /// Drops heads until the queue is within its bounds (behaviour Q13: after the message was taken in).
     pub(super) fn drop_overflow(&mut self, id: QueueId) {
-        let too_long = |queue: &&mut Queue| queue.effective.overflow == Overflow::DropHead && queue.overflows();
-        while let Some(queue) = self.queues.get_mut(id).filter(too_long) {
+        if self.queues.get(id).is_some_and(|queue| queue.effective.overflow == Overflow::DropHead) {
+            self.shed(id);
+        }
+    }
+
+    /// The same, whatever is to happen at a bound.
+    pub(super) fn shed(&mut self, id: QueueId) {
+        while let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.overflows()) {
             let Some(entry) = queue.ready.pop() else { return };
             self.bury(id, entry, Reason::MaxLength);
         }

@@ -20,6 +20,7 @@ mod reading;
 mod routing;
 pub mod settings;
 mod snapshot;
+mod terms;
 mod timers;
 mod topology;
 
@@ -100,14 +101,16 @@ pub enum Input<'a> {
     Alarms(Alarms),
     /// Time has passed, perhaps up to [`Broker::next_deadline`]. Every other input lets it pass, too.
     Tick,
-    /// An administrator sets a policy, or an operator policy.
+    /// A user sets a policy, or an operator policy.
     SetPolicy {
         operator: bool,
         policy: Box<Policy>,
+        user: &'a str,
     },
     ClearPolicy {
         operator: bool,
         name: &'a str,
+        user: &'a str,
     },
     /// An administrator takes a delayed message back.
     CancelDelayed {
@@ -206,8 +209,8 @@ impl Broker {
             Input::Disconnected(connection) => self.disconnected(connection, effects),
             Input::Alarms(alarms) => self.alarms_changed(alarms, effects),
             Input::Tick => {}
-            Input::SetPolicy { operator, policy } => self.set_policy(operator, *policy, effects),
-            Input::ClearPolicy { operator, name } => self.clear_policy(operator, name, effects),
+            Input::SetPolicy { operator, policy, user } => self.set_policy(operator, *policy, user, effects),
+            Input::ClearPolicy { operator, name, user } => self.clear_policy(operator, name, user, effects),
             Input::CancelDelayed { exchange, id } => self.cancel_delayed(exchange, id),
             Input::Shutdown(reason) => self.shutdown(reason, effects),
         }

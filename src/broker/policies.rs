@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use super::policy::{Definition, Policy};
-use super::queue::effective::Effective;
+use super::queue::effective::{Effective, Overflow};
 use super::queue::{QueueId, QueueType};
 use super::{Broker, Effects};
 use crate::amqp::FieldTable;
 
 impl Broker {
-    pub(super) fn set_policy(&mut self, operator: bool, policy: Policy, effects: &mut Effects) {
+    pub(super) fn set_policy(&mut self, operator: bool, policy: Policy, _user: &str, effects: &mut Effects) {
         self.policies.set(operator, policy);
         self.apply_policies(effects);
     }
 
-    pub(super) fn clear_policy(&mut self, operator: bool, name: &str, effects: &mut Effects) {
+    pub(super) fn clear_policy(&mut self, operator: bool, name: &str, _user: &str, effects: &mut Effects) {
         self.policies.clear(operator, name);
         self.apply_policies(effects);
     }
@@ -25,7 +25,13 @@ impl Broker {
             let queue = &self.queues[id];
             let effective = self.effective(&queue.name, queue.kind, &queue.arguments);
             if *effective != *queue.effective {
+                // RabbitMQ: a bound is applied before what is to happen at it, so what is too much by then goes even if the
+                // same policy says reject-publish.
+                let dropped_heads = queue.kind == QueueType::Classic && queue.effective.overflow == Overflow::DropHead;
                 self.queues[id].apply(effective);
+                if dropped_heads {
+                    self.shed(id);
+                }
                 self.drop_overflow(id);
                 self.retire(id);
                 self.note_used(id);

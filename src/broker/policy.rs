@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use super::queue::QueueType;
 use super::queue::effective::{Overflow, parse_max_age};
+use super::terms;
 
 /// What a policy may be laid over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,18 @@ impl ApplyTo {
             "exchanges" => Self::Exchanges,
             _ => return None,
         })
+    }
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Queues => "queues",
+            Self::ClassicQueues => "classic_queues",
+            Self::QuorumQueues => "quorum_queues",
+            Self::Streams => "streams",
+            Self::Exchanges => "exchanges",
+        }
     }
 
     fn covers_queue(self, kind: QueueType) -> bool {
@@ -69,6 +82,11 @@ impl Definition {
     #[must_use]
     pub fn text(&self, key: &str) -> Option<&str> {
         self.values.get(key)?.as_str()
+    }
+
+    /// Keys and their values.
+    pub(super) fn values(&self) -> &BTreeMap<String, Json> {
+        &self.values
     }
 
     #[must_use]
@@ -127,7 +145,7 @@ const OPERATOR_KEYS: [&str; 9] = [
 ];
 
 /// Keys that are known and mean nothing on one node, or belong to what does not exist here.
-const WITHOUT_EFFECT: [&str; 16] = [
+const WITHOUT_EFFECT: [&str; 10] = [
     "ha-mode",
     "ha-params",
     "ha-sync-mode",
@@ -135,61 +153,43 @@ const WITHOUT_EFFECT: [&str; 16] = [
     "ha-promote-on-shutdown",
     "ha-promote-on-failure",
     "queue-master-locator",
-    "queue-leader-locator",
-    "queue-mode",
-    "queue-version",
-    "initial-cluster-size",
     "target-group-size",
     "federation-upstream",
     "federation-upstream-set",
-    "max-in-memory-length",
-    "max-in-memory-bytes",
 ];
 
 impl Policy {
-    /// # Errors
-    /// RabbitMQ's explanation, without `Validation failed`.
-    pub fn new(name: &str, pattern: &str, apply_to: ApplyTo, priority: i64, definition: &Map<String, Json>) -> Result<Self, String> {
-        let regex = Regex::new(pattern).map_err(|error| format!("pattern: {error}"))?;
-        if definition.is_empty() {
-            return Err("no policy provided".to_owned());
-        }
-        let unknown: Vec<String> = definition
-            .iter()
-            .filter(|(key, _)| check_of(key).is_none())
-            .map(|(key, value)| format!("{{<<\"{key}\">>,{}}}", term(value)))
-            .collect();
-        if !unknown.is_empty() {
-            return Err(format!("[{}] are not recognised policy settings", unknown.join(",")));
-        }
-        for (key, value) in definition {
-            let Some((what, check)) = check_of(key) else { continue };
-            if !check(value) {
-                return Err(format!("{} is not a valid {what}", term(value)));
-            }
-        }
-        let values = definition.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        let definition = Definition { values, operator_overflow: None };
-        Ok(Self { name: name.to_owned(), pattern: pattern.to_owned(), apply_to, priority, definition, regex })
-    }
-
-    /// The same, with the keys that operators have.
+    /// From the value of a policy as it stands in definitions and in the HTTP API: `pattern`, `definition` and perhaps
+    /// `priority` and `apply-to`. An operator policy has fewer keys to set.
     ///
     /// # Errors
-    /// As for [`Policy::new`].
-    pub fn new_operator(
-        name: &str,
-        pattern: &str,
-        apply_to: ApplyTo,
-        priority: i64,
-        definition: &Map<String, Json>,
-    ) -> Result<Self, String> {
-        let foreign = definition.iter().filter(|(key, _)| !OPERATOR_KEYS.contains(&key.as_str()));
-        let foreign: Vec<String> = foreign.map(|(key, value)| format!("{{<<\"{key}\">>,{}}}", term(value))).collect();
-        if !foreign.is_empty() {
-            return Err(format!("[{}] are not recognised policy settings", foreign.join(",")));
-        }
-        Self::new(name, pattern, apply_to, priority, definition)
+    /// RabbitMQ's text.
+    pub fn from_json(operator: bool, name: &str, value: &Json) -> Result<Self, String> {
+        let policy = Self::parse(operator, name, value);
+        policy.map_err(|why| format!("Validation failed\n\n{why}\n"))
+    }
+
+    fn parse(operator: bool, name: &str, value: &Json) -> Result<Self, String> {
+        let needed = |key: &str| value.get(key).ok_or_else(|| format!("Key \"{key}\" not found in {name}"));
+        let priority = match value.get("priority") {
+            None => 0,
+            Some(priority) => {
+                priority.as_i64().ok_or_else(|| format!("priority should be a number, actually was {}", terms::of_json(priority)))?
+            }
+        };
+        let pattern = needed("pattern")?;
+        let pattern = pattern.as_str().ok_or_else(|| format!("pattern should be a binary, actually was {}", terms::of_json(pattern)))?;
+        let apply_to = match value.get("apply-to") {
+            None => ApplyTo::All,
+            Some(named) => named.as_str().and_then(ApplyTo::named).ok_or_else(|| unknown_apply_to(named))?,
+        };
+        let definition = needed("definition")?;
+        let definition =
+            definition.as_object().ok_or_else(|| format!("parse error while reading policy: {}", terms::of_json(definition)))?;
+        let invalid = |error| format!("pattern should be regular expression but is invalid: {error}");
+        let regex = Regex::new(pattern).map_err(invalid)?;
+        let definition = Definition { values: checked(operator, definition)?, operator_overflow: None };
+        Ok(Self { name: name.to_owned(), pattern: pattern.to_owned(), apply_to, priority, definition, regex })
     }
 
     /// A pattern that takes too many steps matches nothing.
@@ -198,11 +198,30 @@ impl Policy {
     }
 }
 
-/// A JSON value as Erlang writes it.
-fn term(value: &Json) -> String {
-    match value {
-        Json::String(text) => format!("<<\"{text}\">>"),
-        other => other.to_string(),
+fn unknown_apply_to(named: &Json) -> String {
+    let named = named.as_str().map_or_else(|| terms::of_json(named), str::to_owned);
+    let known = "'queues', 'classic_queues', 'quorum_queues', 'streams', 'exchanges' or 'all'";
+    format!("apply-to '{named}' unrecognised; should be one of: {known}")
+}
+
+/// The settings, if every one is known and well-formed. RabbitMQ names the first bad value, or else all unknown keys.
+fn checked(operator: bool, definition: &Map<String, Json>) -> Result<BTreeMap<String, Json>, String> {
+    if definition.is_empty() {
+        return Err("no policy provided".to_owned());
+    }
+    let check_of = |key: &str| check_of(key).filter(|_| !operator || OPERATOR_KEYS.contains(&key));
+    for (key, value) in definition {
+        let Some((what, check)) = check_of(key) else { continue };
+        if !check(value) {
+            return Err(format!("{} is not a valid {what}", terms::of_json(value)));
+        }
+    }
+    let unknown = definition.iter().filter(|(key, _)| check_of(key).is_none());
+    let unknown: Vec<String> = unknown.map(|(key, value)| format!("{{<<\"{key}\">>,{}}}", terms::of_json(value))).collect();
+    if unknown.is_empty() {
+        Ok(definition.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+    } else {
+        Err(format!("[{}] are not recognised policy settings", unknown.join(",")))
     }
 }
 
@@ -236,6 +255,23 @@ fn is_age(value: &Json) -> bool {
     value.as_str().is_some_and(|age| parse_max_age(age.as_bytes()).is_some())
 }
 
+/// Larger segments do not fit what RabbitMQ counts their positions with.
+fn is_segment_size(value: &Json) -> bool {
+    value.as_u64().is_some_and(|bytes| bytes <= 3_000_000_000)
+}
+
+fn is_locator(value: &Json) -> bool {
+    matches!(value.as_str(), Some("client-local" | "balanced" | "random" | "least-leaders"))
+}
+
+fn is_queue_mode(value: &Json) -> bool {
+    matches!(value.as_str(), Some("default" | "lazy"))
+}
+
+fn is_queue_version(value: &Json) -> bool {
+    matches!(value.as_i64(), Some(1 | 2))
+}
+
 /// What a key is called where its value is wrong, and its check.
 fn check_of(key: &str) -> Option<(&'static str, Check)> {
     Some(match key {
@@ -249,8 +285,13 @@ fn check_of(key: &str) -> Option<(&'static str, Check)> {
         "max-length-bytes" => ("maximum length in bytes", is_not_negative),
         "overflow" => ("overflow value", is_overflow),
         "delivery-limit" => ("delivery limit", is_integer),
+        "max-in-memory-length" | "max-in-memory-bytes" => ("maximum memory in bytes", is_not_negative),
+        "initial-cluster-size" => ("cluster size", is_not_negative),
+        "queue-leader-locator" => ("queue leader locator value", is_locator),
+        "queue-mode" => ("queue-mode value", is_queue_mode),
+        "queue-version" => ("queue-version value", is_queue_version),
         "max-age" => ("max age", is_age),
-        "stream-max-segment-size-bytes" => ("segment size", is_positive),
+        "stream-max-segment-size-bytes" => ("segment size", is_segment_size),
         "consumer-timeout" => ("consumer timeout", is_positive),
         key if WITHOUT_EFFECT.contains(&key) => ("value", |_| true),
         _ => return None,
@@ -302,3 +343,6 @@ impl Policies {
         definition
     }
 }
+
+#[cfg(test)]
+mod tests;

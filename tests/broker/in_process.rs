@@ -11,6 +11,7 @@ use leveret::config::Config;
 use leveret::node::Node;
 use leveret::node::handshake::{Handshake, Peer, Step};
 
+use crate::administrator;
 use crate::scenario::{self, Arrival, Transport};
 
 /// A broker that a scenario runner can connect to.
@@ -53,6 +54,15 @@ impl scenario::Broker for InProcess {
         let mut world = self.world.borrow_mut();
         world.now += milliseconds;
         world.handle(Input::Tick);
+    }
+
+    fn takes_ctl(&self) -> bool {
+        true
+    }
+
+    fn ctl(&self, words: &[String]) -> Result<(), String> {
+        self.world.borrow_mut().handle(administrator::input(words)?);
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "the report of a comparison is for whoever reads the log")]
 
+mod administrator;
 mod coverage;
 mod delayed;
 mod in_process;
