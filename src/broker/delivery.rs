@@ -5,7 +5,7 @@
 use super::channel::unacked::Delivery;
 use super::dead_letter::Reason;
 use super::queue::effective::Overflow;
-use super::queue::{ConsumerId, Entry, Queue, QueueId, QueueType};
+use super::queue::{ConsumerId, Entry, QueueId, QueueType};
 use super::settings::Profile;
 use super::timers::Due;
 use super::{Action, At, Broker, ConnectionId, Effects};

@@ -62,6 +62,9 @@ impl Timestamp {
     }
 }
 
+/// Who acts when no user does, in the words of RabbitMQ's events.
+pub const INTERNAL_USER: &str = "rmq-internal";
+
 /// What a node is short of; publishers are blocked meanwhile (behaviour C27).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Alarms {

@@ -11,7 +11,7 @@ use crate::broker::queue::effective::Overflow;
 
 /// What is wrong with a configuration file, with the line where that is known.
 #[derive(Debug, PartialEq, Eq)]
-pub struct FileError(String);
+pub struct FileError(pub(super) String);
 
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,6 +48,7 @@ const KEYS: &[&str] = &[
     "consumer_timeout",
     "default_queue_type",
     "outbox_high",
+    "load_definitions",
 ];
 
 impl Config {
@@ -107,6 +108,7 @@ impl Config {
             "consumer_timeout" => self.consumer_timeout_ms = limit(value)?,
             "consumer_max_per_channel" => self.consumer_max_per_channel = limit(value)?,
             "outbox_high" => self.outbox_high = usize::try_from(bytes(value)?).map_err(|e| e.to_string())?,
+            "load_definitions" => self.load_definitions = Some(value.into()),
             _ => return Err(unknown(key)),
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! What the broker can be told: built-in defaults, then the configuration file, then the command line.
 
+pub mod definitions;
 mod file;
 mod system;
 
@@ -63,6 +64,8 @@ pub struct Config {
     pub consumer_max_per_channel: Option<usize>,
     /// Bytes that may wait for one connection's socket before its consumers are given no more.
     pub outbox_high: usize,
+    /// A definitions file, read at the start and at each SIGHUP.
+    pub load_definitions: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -94,6 +97,7 @@ impl Default for Config {
             consumer_timeout_ms: Settings::default().consumer_timeout,
             consumer_max_per_channel: None,
             outbox_high: Settings::default().outbox_high,
+            load_definitions: None,
         }
     }
 }

@@ -18,7 +18,8 @@ use super::clock::Clock;
 use super::outbox::{Shared, spare_buffer};
 use super::{Shell, now};
 use crate::amqp::Command;
-use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, Input, Opened};
+use crate::broker::policy::Policy;
+use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, INTERNAL_USER, Input, Opened};
 
 /// Bytes in the inbox above which connections stop reading (TCP then holds the publishers back).
 const INBOX_HIGH: usize = 4 * 1024 * 1024;
@@ -34,7 +35,24 @@ enum Submission {
     Disconnected(ConnectionId),
     Alarms(Alarms),
     Tick,
+    Administer(Administration),
     Shutdown(&'static str),
+}
+
+/// What somebody in charge of the node wants.
+#[derive(Debug)]
+pub(super) enum Administration {
+    SetPolicy { operator: bool, policy: Box<Policy> },
+    ClearPolicy { operator: bool, name: String },
+}
+
+impl Administration {
+    pub(super) fn input(&self) -> Input<'_> {
+        match self {
+            Self::SetPolicy { operator, policy } => Input::SetPolicy { operator: *operator, policy: policy.clone(), user: INTERNAL_USER },
+            Self::ClearPolicy { operator, name } => Input::ClearPolicy { operator: *operator, name, user: INTERNAL_USER },
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -183,6 +201,11 @@ impl BrokerLoop {
         self.drive();
     }
 
+    pub(super) fn administer(self: &Arc<Self>, administration: Administration) {
+        self.inbox.lock().urgent.push_back(Submission::Administer(administration));
+        self.drive();
+    }
+
     pub(super) fn shutdown(self: &Arc<Self>, reason: &'static str) {
         self.inbox.lock().urgent.push_back(Submission::Shutdown(reason));
         self.drive();
@@ -303,6 +326,7 @@ impl BrokerLoop {
                     freed.connections.push(id);
                 }
                 Submission::Alarms(alarms) => broker.handle(now, Input::Alarms(alarms), effects),
+                Submission::Administer(wanted) => broker.handle(now, wanted.input(), effects),
                 Submission::Tick => broker.handle(now, Input::Tick, effects),
                 Submission::Shutdown(reason) => broker.handle(now, Input::Shutdown(reason), effects),
             }

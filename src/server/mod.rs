@@ -3,6 +3,7 @@
 mod broker_loop;
 mod clock;
 mod connection;
+mod definitions;
 mod listener;
 mod outbox;
 mod ready_file;
@@ -14,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::broker::{Alarms, Broker, Timestamp};
@@ -109,12 +111,15 @@ impl Server {
     /// Builds the node, then binds its listener: who can connect is served.
     ///
     /// # Errors
-    /// An address that cannot be bound.
+    /// A definitions file that is refused, an address that cannot be bound, signals that cannot be caught.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let node = config.node();
+        let definitions = definitions::load(&config, &node)?;
+        let hangup = signal(SignalKind::hangup()).map_err(|error| StartError(format!("cannot catch SIGHUP: {error}")))?;
         let seed = seed();
         let loops = node.vhosts.iter().map(|vhost| {
-            let broker = Broker::new(vhost, Arc::clone(&node.settings), seed);
+            let mut broker = Broker::new(vhost, Arc::clone(&node.settings), seed);
+            definitions::apply(&definitions, &mut broker);
             Arc::new(BrokerLoop::new(broker))
         });
         let memory_limit = config.memory_limit();
@@ -136,6 +141,7 @@ impl Server {
             broker_loop.watch_memory(&shell);
             tokio::spawn(Arc::clone(broker_loop).keep_time());
         }
+        tokio::spawn(definitions::reload(hangup, definitions, Arc::clone(&shell)));
         let address = shell.config.amqp;
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|error| StartError(format!("cannot listen for AMQP on {address}: {error}")))?;
@@ -183,7 +189,6 @@ impl Server {
 /// # Errors
 /// When signals cannot be caught.
 pub async fn stop_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     tokio::select! {

@@ -1,0 +1,64 @@
+//! The definitions file: applied before anybody is served, and what has changed in it again at each SIGHUP.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::Signal;
+
+use super::broker_loop::Administration;
+use super::{Shell, StartError, now};
+use crate::broker::{Broker, Effects};
+use crate::config::Config;
+use crate::config::definitions::{Definitions, VhostPolicy};
+use crate::node::Node;
+
+/// # Errors
+/// A file that cannot be read or that has something in it that RabbitMQ would refuse.
+pub(super) fn load(config: &Config, node: &Node) -> Result<Definitions, StartError> {
+    let Some(path) = &config.load_definitions else { return Ok(Definitions::default()) };
+    let definitions = Definitions::load(path, &node.vhosts).map_err(|error| StartError(error.to_string()))?;
+    if !definitions.left_out.is_empty() {
+        let sections = definitions.left_out.join(", ");
+        tracing::warn!(file = %path.display(), "sections of the definitions that need what does not exist yet are left out: {sections}");
+    }
+    Ok(definitions)
+}
+
+/// Gives a virtual host that nobody uses yet what is defined for it.
+pub(super) fn apply(definitions: &Definitions, broker: &mut Broker) {
+    let vhost = broker.vhost().to_owned();
+    for policy in definitions.policies.iter().filter(|policy| *policy.vhost == *vhost) {
+        broker.handle(now(), setting(policy).input(), &mut Effects::default());
+    }
+}
+
+/// Loads the file again whenever the process is told to. A file that is refused changes nothing.
+pub(super) async fn reload(mut hangup: Signal, mut current: Definitions, shell: Arc<Shell>) {
+    while hangup.recv().await.is_some() {
+        if shell.config.load_definitions.is_none() {
+            tracing::info!("SIGHUP: load_definitions is not set, so there is nothing to load again");
+            continue;
+        }
+        match load(&shell.config, &shell.node) {
+            Ok(next) => {
+                let gone = next.gone_since(&current).map(|policy| (&policy.vhost, clearing(policy)));
+                let changed = next.changed_since(&current).map(|policy| (&policy.vhost, setting(policy)));
+                for (vhost, administration) in gone.chain(changed) {
+                    if let Some(broker_loop) = shell.broker_loop(vhost) {
+                        broker_loop.administer(administration);
+                    }
+                }
+                tracing::info!(policies = next.policies.len(), "definitions loaded again");
+                current = next;
+            }
+            Err(error) => tracing::error!("definitions not loaded, what was loaded before stays: {error}"),
+        }
+    }
+}
+
+fn setting(policy: &VhostPolicy) -> Administration {
+    Administration::SetPolicy { operator: policy.operator, policy: Box::new(policy.policy.clone()) }
+}
+
+fn clearing(policy: &VhostPolicy) -> Administration {
+    Administration::ClearPolicy { operator: policy.operator, name: policy.policy.name.clone() }
+}

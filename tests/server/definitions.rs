@@ -1,0 +1,123 @@
+//! The definitions file: policies at the start, policies changed by SIGHUP, files that are refused.
+
+use lapin::Channel;
+
+use crate::support::broker::{Broker, Scratch, leveret};
+use crate::support::client::{confirming, connect, declare, publish, ready};
+use crate::support::eventually;
+
+/// A broker with this definitions file, and where the file is.
+fn start(definitions: &str) -> (Broker, std::path::PathBuf) {
+    let scratch = Scratch::new();
+    let file = scratch.file("definitions.json", definitions);
+    let config = scratch.file("leveret.conf", &format!("load_definitions = {}\n", file.display()));
+    let mut command = leveret();
+    command.arg("--config").arg(config);
+    (Broker::launch(command, scratch), file)
+}
+
+fn max_length(name: &str, pattern: &str, length: u32) -> String {
+    format!(r#"{{"vhost": "/", "name": "{name}", "pattern": "{pattern}", "apply-to": "queues", "definition": {{"max-length": {length}}}}}"#)
+}
+
+/// A definitions file with these policies.
+fn policies(policies: &[String]) -> String {
+    format!(r#"{{"rabbit_version": "3.13.7", "policies": [{}]}}"#, policies.join(","))
+}
+
+async fn publish_three(channel: &Channel, queue: &str) {
+    for body in ["a", "b", "c"] {
+        publish(channel, "", queue, body.as_bytes()).await;
+    }
+}
+
+/// Has the file loaded again and waits until the log says what came of it.
+fn reload(broker: &Broker, said: &str) {
+    broker.signal("HUP");
+    eventually(said, || broker.log().contains(said).then_some(()));
+}
+
+#[tokio::test]
+async fn policies_are_there_from_the_start() {
+    let operator =
+        r#"{"vhost": "/", "component": "operator_policy", "name": "o", "value": {"pattern": "^o", "definition": {"max-length": 1}}}"#;
+    let users = max_length("p", "^p", 2);
+    let definitions = format!(r#"{{"users": [{{"name": "guest"}}], "queues": [{{}}], "policies": [{users}], "parameters": [{operator}]}}"#);
+    let (broker, _) = start(&definitions);
+    let connection = connect(&broker).await;
+    let channel = confirming(&connection).await;
+    for (queue, kept) in [("p", 2), ("o", 1), ("free", 3)] {
+        declare(&channel, queue).await;
+        publish_three(&channel, queue).await;
+        assert_eq!(ready(&channel, queue).await, kept, "{queue}");
+    }
+    let log = broker.log();
+    assert!(log.contains("that need what does not exist yet are left out: users, queues"), "{log}");
+}
+
+#[tokio::test]
+async fn a_hangup_applies_what_has_changed() {
+    let (broker, file) = start(&policies(&[max_length("changes", "^changed", 2), max_length("goes", "^gone", 1)]));
+    let connection = connect(&broker).await;
+    let channel = confirming(&connection).await;
+    for (queue, kept) in [("changed", 2), ("gone", 1), ("new", 3)] {
+        declare(&channel, queue).await;
+        publish_three(&channel, queue).await;
+        assert_eq!(ready(&channel, queue).await, kept, "{queue}");
+    }
+    std::fs::write(&file, policies(&[max_length("changes", "^changed", 1), max_length("comes", "^new", 1)])).expect("written");
+    reload(&broker, "definitions loaded again");
+    for (queue, kept) in [("changed", 1), ("new", 1)] {
+        assert_eq!(ready(&channel, queue).await, kept, "{queue}");
+    }
+    publish_three(&channel, "gone").await;
+    assert_eq!(ready(&channel, "gone").await, 4);
+}
+
+#[tokio::test]
+async fn a_file_that_is_refused_changes_nothing() {
+    let (broker, file) = start(&policies(&[max_length("p", "^q", 1)]));
+    let connection = connect(&broker).await;
+    let channel = confirming(&connection).await;
+    declare(&channel, "q").await;
+    std::fs::write(&file, "{").expect("written");
+    reload(&broker, "definitions not loaded, what was loaded before stays");
+    publish_three(&channel, "q").await;
+    assert_eq!(ready(&channel, "q").await, 1);
+}
+
+#[tokio::test]
+async fn a_hangup_without_definitions_is_survived() {
+    let broker = Broker::start();
+    reload(&broker, "SIGHUP: load_definitions is not set");
+    let connection = connect(&broker).await;
+    assert!(connection.status().connected());
+}
+
+/// What the broker says instead of starting with this definitions file, with the name of the file.
+fn refusal(definitions: Option<&str>) -> (String, String) {
+    let scratch = Scratch::new();
+    let file = scratch.path("definitions.json");
+    if let Some(definitions) = definitions {
+        std::fs::write(&file, definitions).expect("written");
+    }
+    let config = scratch.file("leveret.conf", &format!("load_definitions = {}\n", file.display()));
+    let output = leveret().args(["--amqp", "127.0.0.1:0", "--config"]).arg(config).output().expect("the broker");
+    assert_eq!(output.status.code(), Some(1));
+    (String::from_utf8_lossy(&output.stderr).into_owned(), file.display().to_string())
+}
+
+#[test]
+fn a_file_that_is_refused_at_the_start() {
+    let bad_value = policies(&[r#"{"name": "p", "pattern": "q", "definition": {"max-length": "3"}}"#.to_owned()]);
+    let bad_vhost = policies(&[r#"{"name": "p", "vhost": "v", "pattern": "q", "definition": {"max-length": 3}}"#.to_owned()]);
+    for (definitions, why) in [
+        (None, "No such file or directory (os error 2)"),
+        (Some("{"), "EOF while parsing an object at line 1 column 1"),
+        (Some(&*bad_value), "policy 'p': Validation failed\n\n<<\"3\">> is not a valid maximum length\n"),
+        (Some(&*bad_vhost), "policy 'p': virtual host 'v' does not exist"),
+    ] {
+        let (said, file) = refusal(definitions);
+        assert_eq!(said, format!("leveret: {file}: {why}\n"));
+    }
+}
