@@ -31,7 +31,13 @@ impl World {
     fn new() -> Self {
         let mut world = Self { broker: Broker::new("/", Arc::new(Settings::default()), 1), effects: Effects::default(), sent: 0, acked: 0 };
         for id in [PUBLISHER, CONSUMER] {
-            let opened = Opened { user: "guest".into(), capabilities: Capabilities::default(), frame_max: 131_072, channel_max: 0 };
+            let opened = Opened {
+                user: "guest".into(),
+                capabilities: Capabilities::default(),
+                frame_max: 131_072,
+                channel_max: 0,
+                origin: Box::default(),
+            };
             world.handle(Input::Connected(id, opened));
             world.method(id, AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
         }

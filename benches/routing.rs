@@ -30,7 +30,13 @@ struct World {
 impl World {
     fn new(kind: &str, arguments: FieldTable) -> Self {
         let mut world = Self { broker: Broker::new("/", Arc::new(Settings::default()), 1), effects: Effects::default(), sent: 0 };
-        let opened = Opened { user: "guest".into(), capabilities: Capabilities::default(), frame_max: 131_072, channel_max: 0 };
+        let opened = Opened {
+            user: "guest".into(),
+            capabilities: Capabilities::default(),
+            frame_max: 131_072,
+            channel_max: 0,
+            origin: Box::default(),
+        };
         world.handle(Input::Connected(CONNECTION, opened));
         world.method(AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
         let declare = exchange::Declare { exchange: "x".into(), kind: kind.into(), arguments, ..exchange::Declare::default() };

@@ -38,6 +38,33 @@ const IN_WIRE_ORDER: [u16; 14] = [
     CLUSTER_ID,
 ];
 
+/// What the properties are called, in wire order.
+const NAMES: [&str; 14] = [
+    "content_type",
+    "content_encoding",
+    "headers",
+    "delivery_mode",
+    "priority",
+    "correlation_id",
+    "reply_to",
+    "expiration",
+    "message_id",
+    "timestamp",
+    "type",
+    "user_id",
+    "app_id",
+    "cluster_id",
+];
+
+/// The value of a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Property<'a> {
+    Text(&'a [u8]),
+    Number(u64),
+    /// The entries of a table.
+    Table(&'a [u8]),
+}
+
 /// The property flags and values of a content header, after its body size.
 #[derive(Clone, Copy, Debug)]
 pub struct Properties<'a>(&'a [u8]);
@@ -95,6 +122,25 @@ impl<'a> Properties<'a> {
             }
         }
         None
+    }
+
+    /// All that are there, by name, in wire order.
+    #[must_use]
+    pub fn all(self) -> Vec<(&'static str, Property<'a>)> {
+        let mut rest = self.0;
+        let flags = take_flags(&mut rest).unwrap_or(0);
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let mut all = Vec::new();
+        for (flag, name) in IN_WIRE_ORDER.into_iter().zip(NAMES).filter(|(flag, _)| flags & flag != 0) {
+            let Ok(value) = take_value(&mut rest, flag) else { break };
+            let value = match flag {
+                HEADERS => Property::Table(value),
+                DELIVERY_MODE | PRIORITY | TIMESTAMP => Property::Number(number(value)),
+                _ => Property::Text(value),
+            };
+            all.push((name, value));
+        }
+        all
     }
 
     /// The entries of the header table.
@@ -225,6 +271,22 @@ impl<'a> Properties<'a> {
         }
         out
     }
+}
+
+/// Properties that are nothing but a header table.
+#[must_use]
+pub fn only_headers(headers: &[u8]) -> Vec<u8> {
+    Properties(&[0, 0]).with_headers(headers)
+}
+
+/// The properties of an event: headers, persistent, and when it happened, in seconds since the Unix epoch.
+#[must_use]
+pub fn of_event(headers: &[u8], timestamp: u64) -> Vec<u8> {
+    let mut properties = only_headers(headers);
+    properties[..2].copy_from_slice(&(HEADERS | DELIVERY_MODE | TIMESTAMP).to_be_bytes());
+    properties.push(2);
+    properties.extend_from_slice(&timestamp.to_be_bytes());
+    properties
 }
 
 fn take_flags(input: &mut &[u8]) -> Result<u16, Malformed> {

@@ -180,6 +180,14 @@ pub fn put(out: &mut Vec<u8>, name: &[u8], value: Value<'_>) {
     put_value(out, value);
 }
 
+/// The same for a signed integer of 32 bits.
+pub fn put_i32(out: &mut Vec<u8>, name: &[u8], value: i32) {
+    out.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(&name[..name.len().min(usize::from(u8::MAX))]);
+    out.push(b'I');
+    out.extend_from_slice(&value.to_be_bytes());
+}
+
 /// Appends a type letter and a value.
 pub fn put_value(out: &mut Vec<u8>, value: Value<'_>) {
     let long = |out: &mut Vec<u8>, letter: u8, bytes: &[u8]| {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::channel::Channel;
 use super::queue::QueueId;
-use super::{Action, Alarms, Broker, ConnectionId, Effects, Error, Refusal};
+use super::{Action, Alarms, Broker, ConnectionId, Effects, Error, Origin, Refusal};
 use crate::amqp::{AMQPClass, Command, Method, connection};
 
 /// What a client said it understands, in the capabilities of its connection.start-ok.
@@ -30,6 +30,7 @@ pub struct Opened {
     pub frame_max: usize,
     /// Negotiated; 0 is no limit.
     pub channel_max: u16,
+    pub origin: Box<Origin>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

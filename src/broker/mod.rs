@@ -12,17 +12,20 @@ mod effects;
 pub mod error;
 pub mod exchange;
 mod expiry;
+mod origin;
 mod policies;
 pub mod policy;
 pub mod queue;
 mod random;
 mod reading;
+mod reports;
 mod routing;
 pub mod settings;
 mod snapshot;
 mod terms;
 mod timers;
 mod topology;
+mod trace;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -38,12 +41,14 @@ use policy::{Policies, Policy};
 use queue::effective::Effective;
 use queue::{Consumer, ConsumerId, Entry, Queue, QueueId};
 use random::Random;
+use reports::Reports;
 use timers::Timers;
 
 pub use connection::{Capabilities, Opened, connection_close};
 pub use delayed::DelayedSnapshot;
 pub use effects::{Action, ConnectionId, Effects, Refusal};
 pub use error::Error;
+pub use origin::Origin;
 pub use settings::{Profile, Settings};
 pub use snapshot::{ChannelSnapshot, QueueSnapshot};
 
@@ -104,6 +109,8 @@ pub enum Input<'a> {
     Alarms(Alarms),
     /// Time has passed, perhaps up to [`Broker::next_deadline`]. Every other input lets it pass, too.
     Tick,
+    /// An administrator turns the firehose on or off (behaviour O11).
+    Trace(bool),
     /// A user sets a policy, or an operator policy.
     SetPolicy {
         operator: bool,
@@ -158,6 +165,7 @@ pub struct Broker {
     /// Messages that have died while the input at hand was handled.
     dead: VecDeque<DeadLetter>,
     policies: Policies,
+    reports: Reports,
     /// What applies to a queue of which nothing special was asked.
     plain: Arc<Effective>,
     /// Working space of routing, kept for its allocation.
@@ -188,10 +196,12 @@ impl Broker {
             timers: Timers::default(),
             dead: VecDeque::new(),
             policies: Policies::default(),
+            reports: Reports::default(),
             plain,
             found: Vec::new(),
         };
         broker.declare_predeclared_exchanges();
+        broker.set_tracing(broker.settings.tracing);
         broker
     }
 
@@ -212,6 +222,7 @@ impl Broker {
             Input::Disconnected(connection) => self.disconnected(connection, effects),
             Input::Alarms(alarms) => self.alarms_changed(alarms, effects),
             Input::Tick => {}
+            Input::Trace(on) => self.set_tracing(on),
             Input::SetPolicy { operator, policy, user } => self.set_policy(operator, *policy, user, effects),
             Input::ClearPolicy { operator, name, user } => self.clear_policy(operator, name, user, effects),
             Input::CancelDelayed { exchange, id } => self.cancel_delayed(exchange, id),
@@ -224,6 +235,9 @@ impl Broker {
     fn finish(&mut self, effects: &mut Effects) {
         if !self.dead.is_empty() {
             self.route_dead_letters(effects);
+        }
+        if !self.reports.is_empty() {
+            self.send_reports(effects);
         }
     }
 

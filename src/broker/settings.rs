@@ -144,6 +144,9 @@ impl Profile {
     pub const NAMES: [&'static str; 5] = ["permissive", "3.13", "4.0", "4.1", "4.3"];
 }
 
+/// What the node is called where RabbitMQ names its own.
+pub const NODE_NAME: &str = "leveret@localhost";
+
 /// What is the same for every virtual host of a node.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -164,6 +167,10 @@ pub struct Settings {
     pub consumer_max_per_channel: Option<usize>,
     /// Bytes that may wait for a connection's socket before its consumers are given no more.
     pub outbox_high: usize,
+    /// Whether the firehose is on from the start (behaviour O11).
+    pub tracing: bool,
+    /// Whether there is an event exchange (behaviour O12).
+    pub event_exchange: bool,
 }
 
 impl Default for Settings {
@@ -178,6 +185,8 @@ impl Default for Settings {
             consumer_timeout: Some(1_800_000),
             consumer_max_per_channel: None,
             outbox_high: 1024 * 1024,
+            tracing: false,
+            event_exchange: false,
         }
     }
 }

@@ -48,6 +48,8 @@ const KEYS: &[&str] = &[
     "consumer_timeout",
     "default_queue_type",
     "outbox_high",
+    "tracing",
+    "event_exchange",
     "load_definitions",
 ];
 
@@ -108,6 +110,8 @@ impl Config {
             "consumer_timeout" => self.consumer_timeout_ms = limit(value)?,
             "consumer_max_per_channel" => self.consumer_max_per_channel = limit(value)?,
             "outbox_high" => self.outbox_high = usize::try_from(bytes(value)?).map_err(|e| e.to_string())?,
+            "tracing" => self.tracing = boolean(value)?,
+            "event_exchange" => self.event_exchange = boolean(value)?,
             "load_definitions" => self.load_definitions = Some(value.into()),
             _ => return Err(unknown(key)),
         }

@@ -64,6 +64,8 @@ pub struct Config {
     pub consumer_max_per_channel: Option<usize>,
     /// Bytes that may wait for one connection's socket before its consumers are given no more.
     pub outbox_high: usize,
+    pub tracing: bool,
+    pub event_exchange: bool,
     /// A definitions file, read at the start and at each SIGHUP.
     pub load_definitions: Option<PathBuf>,
 }
@@ -97,6 +99,8 @@ impl Default for Config {
             consumer_timeout_ms: Settings::default().consumer_timeout,
             consumer_max_per_channel: None,
             outbox_high: Settings::default().outbox_high,
+            tracing: false,
+            event_exchange: false,
             load_definitions: None,
         }
     }
@@ -117,6 +121,8 @@ impl Config {
             consumer_timeout: self.consumer_timeout_ms,
             consumer_max_per_channel: self.consumer_max_per_channel,
             outbox_high: self.outbox_high,
+            tracing: self.tracing,
+            event_exchange: self.event_exchange,
         }
     }
 

@@ -5,12 +5,13 @@
 //! ```
 //! Where RabbitMQ closes silently, connection.close says why.
 
+use core::net::SocketAddr;
 use std::sync::Arc;
 
 use super::users::Refused;
 use super::{Node, Tune};
 use crate::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Output, connection, frame};
-use crate::broker::{Capabilities, Error, Opened};
+use crate::broker::{Capabilities, Error, Opened, Origin};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -38,14 +39,17 @@ pub struct Handshake {
     user: Option<Arc<str>>,
     capabilities: Capabilities,
     connection_name: Option<String>,
+    mechanism: String,
+    client_properties: FieldTable,
     tuned: Tune,
 }
 
 /// Who wants to connect.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// From this machine.
-    pub is_loopback: bool,
+    pub address: SocketAddr,
+    /// Our end of the connection.
+    pub local: SocketAddr,
     /// How many connections the node has beside this one.
     pub other_connections: usize,
 }
@@ -102,6 +106,8 @@ impl Handshake {
             user: None,
             capabilities: Capabilities::default(),
             connection_name: None,
+            mechanism: String::new(),
+            client_properties: FieldTable::default(),
             tuned: node.tune,
         })
     }
@@ -129,10 +135,11 @@ impl Handshake {
     fn start_ok(&mut self, node: &Node, start_ok: &connection::StartOk, out: &mut Output) -> Result<Step, Error> {
         self.read_client_properties(&start_ok.client_properties);
         let mechanism = start_ok.mechanism.as_str();
+        mechanism.clone_into(&mut self.mechanism);
         let offered = mechanisms(node);
         let known = offered.split(' ').any(|offered| offered == mechanism);
         let response = start_ok.response.as_bytes();
-        let outcome = node.users.authenticate(mechanism, response, self.peer.is_loopback).filter(|_| known);
+        let outcome = node.users.authenticate(mechanism, response, self.peer.address.ip().is_loopback()).filter(|_| known);
         match outcome {
             Some(Ok(user)) => self.user = Some(user),
             Some(Err(Refused::Login)) => return Err(Error::login_refused(mechanism)),
@@ -155,6 +162,7 @@ impl Handshake {
         if let Some(AMQPValue::LongString(name)) = properties.inner().get("connection_name") {
             self.connection_name = Some(String::from_utf8_lossy(name.as_bytes()).into_owned());
         }
+        self.client_properties = properties.clone();
     }
 
     /// Behaviour V2.
@@ -176,8 +184,19 @@ impl Handshake {
         if let Some(limit) = node.connection_max.filter(|limit| self.peer.other_connections >= *limit) {
             return Err(Error::node_connection_limit(limit));
         }
-        let opened =
-            Opened { user, capabilities: self.capabilities, frame_max: self.tuned.frame_max as usize, channel_max: self.tuned.channel_max };
+        let opened = Opened {
+            user,
+            capabilities: self.capabilities,
+            frame_max: self.tuned.frame_max as usize,
+            channel_max: self.tuned.channel_max,
+            origin: Box::new(Origin {
+                peer: self.peer.address,
+                local: self.peer.local,
+                mechanism: std::mem::take(&mut self.mechanism),
+                client_properties: std::mem::take(&mut self.client_properties),
+                heartbeat_s: self.tuned.heartbeat_s,
+            }),
+        };
         let connection_name = self.connection_name.take();
         Ok(Step::Open { vhost, opened, heartbeat_s: self.tuned.heartbeat_s, connection_name })
     }

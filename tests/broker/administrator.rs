@@ -15,6 +15,8 @@ pub(crate) fn input(words: &[String]) -> Result<Input<'_>, String> {
         ["set_operator_policy", name, pattern, definition, options @ ..] => set(true, name, pattern, definition, options),
         ["clear_policy", name] => Ok(Input::ClearPolicy { operator: false, name, user: USER }),
         ["clear_operator_policy", name] => Ok(Input::ClearPolicy { operator: true, name, user: USER }),
+        ["trace_on"] => Ok(Input::Trace(true)),
+        ["trace_off"] => Ok(Input::Trace(false)),
         _ => Err(format!("nobody knows how to do '{}'", words.join(" "))),
     }
 }

@@ -1,6 +1,7 @@
 //! leveret without its shell: negotiation, decoder and core put together, bytes in and bytes out, at once.
 
 use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -89,6 +90,12 @@ enum Phase {
     Running,
 }
 
+/// The clients' ends of connections count up.
+fn peer(id: ConnectionId) -> Peer {
+    let at = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    Peer { address: at(50_000 + u16::try_from(id.0).expect("a few connections")), local: at(5672), other_connections: 0 }
+}
+
 impl World {
     fn new(profile: Profile) -> Self {
         let mut node = Config::default().node();
@@ -108,7 +115,7 @@ impl World {
             header.extend_from_slice(now);
             bytes = rest;
             let Ok(eight) = <[u8; 8]>::try_from(header.as_slice()) else { return };
-            match Handshake::begin(&self.node, eight, Peer { is_loopback: true, other_connections: 0 }, &mut out) {
+            match Handshake::begin(&self.node, eight, peer(id), &mut out) {
                 Ok(handshake) => line.phase = Phase::Negotiating(Box::new(handshake)),
                 Err(answer) => {
                     out.bytes.extend_from_slice(&answer);

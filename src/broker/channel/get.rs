@@ -20,6 +20,9 @@ impl Broker {
             return Ok(());
         };
         self.settle_head(id);
+        if self.reports.tracing.is_some() {
+            self.trace_delivery(at, id, &entry);
+        }
         let message_count = u32::try_from(self.queues[id].ready.len()).unwrap_or(u32::MAX);
         let frame_max = self.connection(at.connection).map_or(0, |c| c.opened.frame_max);
         let tag = self.open_channel(at).unacked.next_tag();

@@ -73,6 +73,10 @@ impl Broker {
             message = self.inspect_and_route(at, message)?;
         }
         self.memory += message.memory() as u64;
+        if self.reports.tracing.is_some() {
+            let queues = self.open_channel(at).route.targets.queues.clone();
+            self.trace_publish(at, &message, &queues);
+        }
         let channel = self.open_channel(at);
         match &mut channel.mode {
             Mode::Plain => {}

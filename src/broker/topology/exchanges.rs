@@ -7,6 +7,7 @@ use crate::broker::channel::strip_cr_lf;
 use crate::broker::error;
 use crate::broker::exchange::{Destination, Exchange, ExchangeId, Kind};
 use crate::broker::queue::arguments::equivalent;
+use crate::broker::trace;
 use crate::broker::{At, Broker, Effects, Error};
 
 const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
@@ -18,7 +19,7 @@ const PREDECLARED: [(&str, Kind); 6] = [
     ("amq.headers", Kind::Headers),
     ("amq.match", Kind::Headers),
     ("amq.topic", Kind::Topic),
-    ("amq.rabbitmq.trace", Kind::Topic),
+    (trace::EXCHANGE, Kind::Topic),
 ];
 
 impl Broker {
@@ -26,7 +27,7 @@ impl Broker {
         for (name, kind) in PREDECLARED {
             let exchange = Exchange::new(&self.vhost, name.into(), kind, true, FieldTable::default());
             let mut exchange = exchange.expect("no arguments are wrong");
-            exchange.internal = name == "amq.rabbitmq.trace";
+            exchange.internal = name == trace::EXCHANGE;
             self.add_exchange(exchange);
         }
     }

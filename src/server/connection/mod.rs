@@ -320,7 +320,10 @@ impl Connection {
         let mut eight = [0; 8];
         eight[..header.len()].copy_from_slice(header);
         let mut out = Output::default();
-        let peer = Peer { is_loopback: self.peer.ip().is_loopback(), other_connections: self.shell.connections.load(Ordering::SeqCst) - 1 };
+        let other_connections = self.shell.connections.load(Ordering::SeqCst) - 1;
+        // A socket that has been closed by now has no address any more.
+        let local = self.shared.stream.local_addr().unwrap_or(self.shell.config.amqp);
+        let peer = Peer { address: self.peer, local, other_connections };
         match Handshake::begin(&self.shell.node, eight, peer, &mut out) {
             Ok(handshake) => self.phase = Phase::Negotiating(Box::new(handshake)),
             Err(answer) => {

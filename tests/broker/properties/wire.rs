@@ -180,7 +180,13 @@ impl Bench {
             effects: Effects::default(),
             decoder: opened_decoder(FRAME_MAX),
         };
-        let opened = Opened { user: "guest".into(), capabilities: Capabilities::default(), frame_max: FRAME_MAX, channel_max: 0 };
+        let opened = Opened {
+            user: "guest".into(),
+            capabilities: Capabilities::default(),
+            frame_max: FRAME_MAX,
+            channel_max: 0,
+            origin: Box::default(),
+        };
         bench.broker.handle(Timestamp(0), Input::Connected(CONNECTION, opened), &mut bench.effects);
         bench.say(&method_bytes(1, AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {}))));
         bench

@@ -79,7 +79,7 @@ impl World {
         let noisy = Noisy { client: Client::default(), decoder: opened_decoder(FRAME_MAX), closed: false, reported: false };
         self.noise.connections[(id - FIRST) as usize] = Some(noisy);
         let capabilities = Capabilities { consumer_cancel_notify: true, connection_blocked: true };
-        let opened = Opened { user: "guest".into(), capabilities, frame_max: FRAME_MAX, channel_max: 5 };
+        let opened = Opened { user: "guest".into(), capabilities, frame_max: FRAME_MAX, channel_max: 5, origin: Box::default() };
         self.input(Input::Connected(ConnectionId(id), opened), Step::Flushed);
     }
 

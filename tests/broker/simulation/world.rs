@@ -112,7 +112,7 @@ impl World {
             hears_blocked: capabilities.connection_blocked,
             ..Default::default()
         };
-        let opened = Opened { user: "guest".into(), capabilities, frame_max: link.frame_max, channel_max: 2047 };
+        let opened = Opened { user: "guest".into(), capabilities, frame_max: link.frame_max, channel_max: 2047, origin: Box::default() };
         self.links[id as usize] = Some(link);
         self.input(Input::Connected(ConnectionId(id), opened), Step::Connected(id, connection));
     }
