@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::channel::Channel;
 use super::queue::QueueId;
-use super::{Action, Alarms, Broker, ConnectionId, Effects, Error, Origin, Refusal};
+use super::{Action, Alarms, Broker, ConnectionId, Effects, Error, INTERNAL_USER, Origin, Refusal};
 use crate::amqp::{AMQPClass, Command, Method, connection};
 
 /// What a client said it understands, in the capabilities of its connection.start-ok.
@@ -44,6 +44,8 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Connection {
     state: State,
+    /// Counts all connections there have been, as ids are given out again.
+    pub(super) serial: u64,
     pub(super) opened: Opened,
     pub(super) channels: BTreeMap<u16, Box<Channel>>,
     pub(super) exclusive_queues: Vec<QueueId>,
@@ -71,8 +73,10 @@ impl Broker {
         if id.index() >= self.connections.len() {
             self.connections.resize_with(id.index() + 1, || None);
         }
+        self.connections_opened += 1;
         self.connections[id.index()] = Some(Connection {
             state: State::Running,
+            serial: self.connections_opened,
             opened,
             channels: BTreeMap::new(),
             exclusive_queues: Vec::new(),
@@ -83,6 +87,7 @@ impl Broker {
         });
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
         effects.output(id).method(0, &AMQPClass::Connection(open_ok));
+        self.connection_created(id);
     }
 
     /// One method, with its content, from a connection.
@@ -171,12 +176,13 @@ impl Broker {
         let Some(connection) = self.connection(id) else { return };
         connection.channels.clear();
         for queue in std::mem::take(&mut connection.exclusive_queues) {
-            self.delete_queue(queue, effects);
+            self.delete_queue(queue, INTERNAL_USER, effects);
         }
     }
 
     pub(super) fn disconnected(&mut self, id: ConnectionId, effects: &mut Effects) {
         self.end_connection(id, effects);
+        self.connection_closed(id);
         if let Some(slot) = self.connections.get_mut(id.index()) {
             *slot = None;
         }
@@ -199,7 +205,8 @@ impl Broker {
     // Alarms (behaviour C27): publishing connections are told, and read no more until all is well.
 
     pub(super) fn alarms_changed(&mut self, alarms: Alarms, effects: &mut Effects) {
-        self.alarms = alarms;
+        let before = std::mem::replace(&mut self.alarms, alarms);
+        self.alarms_have_changed(before);
         for id in self.connection_ids() {
             let Some(connection) = self.connection(id) else { continue };
             if alarms.any() && connection.published {

@@ -145,8 +145,7 @@ impl Broker {
     pub(super) fn deliver(&mut self, id: ConsumerId, entry: Entry, effects: &mut Effects) {
         if self.reports.tracing.is_some() {
             let consumer = &self.consumers[id];
-            let at = At { connection: consumer.connection, channel: consumer.channel };
-            self.trace_delivery(at, consumer.queue, &entry);
+            self.trace_delivery(consumer.at(), consumer.queue, &entry);
         }
         let consumer = &mut self.consumers[id];
         let slot = self.connections.get_mut(consumer.connection.index());

@@ -3,7 +3,7 @@
 use super::dead_letter::Reason;
 use super::queue::{Entry, QueueId};
 use super::timers::Due;
-use super::{Broker, Effects, Timestamp};
+use super::{Broker, Effects, INTERNAL_USER, Timestamp};
 
 impl Broker {
     /// Lets everything happen that is due by now, in the order of the deadlines and as if each had been kept exactly.
@@ -77,7 +77,7 @@ impl Broker {
         if over > self.now {
             self.timers.arm(&mut extra.unused, over, Due::Unused(id));
         } else {
-            self.delete_queue(id, effects);
+            self.delete_queue(id, INTERNAL_USER, effects);
         }
     }
 }

@@ -10,6 +10,7 @@ mod delayed;
 mod delivery;
 mod effects;
 pub mod error;
+mod events;
 pub mod exchange;
 mod expiry;
 mod origin;
@@ -155,6 +156,7 @@ pub struct Broker {
     queue_names: ByName<QueueId>,
     consumers: SlotMap<ConsumerId, Consumer>,
     connections: Vec<Option<Connection>>,
+    connections_opened: u64,
     /// Changes with every exchange, queue and binding: routes found before are void then.
     topology: u64,
     /// Bytes of the messages in here, and of their entries.
@@ -190,6 +192,7 @@ impl Broker {
             queue_names: ByName::default(),
             consumers: SlotMap::with_key(),
             connections: Vec::new(),
+            connections_opened: 0,
             topology: 0,
             memory: 0,
             confirming: Vec::new(),
@@ -201,6 +204,9 @@ impl Broker {
             found: Vec::new(),
         };
         broker.declare_predeclared_exchanges();
+        if broker.settings.event_exchange {
+            broker.declare_event_exchange();
+        }
         broker.set_tracing(broker.settings.tracing);
         broker
     }

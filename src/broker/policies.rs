@@ -9,14 +9,19 @@ use super::{Broker, Effects};
 use crate::amqp::FieldTable;
 
 impl Broker {
-    pub(super) fn set_policy(&mut self, operator: bool, policy: Policy, _user: &str, effects: &mut Effects) {
-        self.policies.set(operator, policy);
+    pub(super) fn set_policy(&mut self, operator: bool, policy: Policy, user: &str, effects: &mut Effects) {
+        let before = self.applying_policies();
+        self.policies.set(operator, policy.clone());
         self.apply_policies(effects);
+        self.policy_was_set(operator, &policy, user, &before);
     }
 
-    pub(super) fn clear_policy(&mut self, operator: bool, name: &str, _user: &str, effects: &mut Effects) {
-        self.policies.clear(operator, name);
-        self.apply_policies(effects);
+    pub(super) fn clear_policy(&mut self, operator: bool, name: &str, user: &str, effects: &mut Effects) {
+        let before = self.applying_policies();
+        if self.policies.clear(operator, name) {
+            self.apply_policies(effects);
+            self.policy_was_cleared(operator, name, user, &before);
+        }
     }
 
     fn apply_policies(&mut self, effects: &mut Effects) {

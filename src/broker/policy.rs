@@ -310,8 +310,9 @@ impl Policies {
         self.of(operator).insert(policy.name.clone(), policy);
     }
 
-    pub(super) fn clear(&mut self, operator: bool, name: &str) {
-        self.of(operator).remove(name);
+    /// `false` if there is none of this name.
+    pub(super) fn clear(&mut self, operator: bool, name: &str) -> bool {
+        self.of(operator).remove(name).is_some()
     }
 
     fn of(&mut self, operator: bool) -> &mut BTreeMap<String, Policy> {
@@ -331,17 +332,30 @@ impl Policies {
         self.merged(|policy| policy.apply_to.covers_exchanges() && policy.matches(name))
     }
 
+    /// The name of the policy that applies to an exchange.
+    pub(super) fn name_for_exchange(&self, name: &str) -> Option<&str> {
+        let applies = |policy: &Policy| policy.apply_to.covers_exchanges() && policy.matches(name);
+        strongest(&self.users, applies).map(|policy| policy.name.as_str())
+    }
+
+    /// What applies to a queue, a user's policy and an operator's, not merged.
+    pub(super) fn applying(&self, name: &str, kind: QueueType) -> (Option<Policy>, Option<Policy>) {
+        let applies = |policy: &Policy| policy.apply_to.covers_queue(kind) && policy.matches(name);
+        (strongest(&self.users, applies).cloned(), strongest(&self.operators, applies).cloned())
+    }
+
     fn merged(&self, applies: impl Fn(&Policy) -> bool) -> Definition {
-        let strongest = |all: &BTreeMap<String, Policy>| {
-            let first = all.values().filter(|policy| applies(policy)).max_by_key(|policy| policy.priority);
-            first.map(|policy| policy.definition.clone())
-        };
-        let mut definition = strongest(&self.users).unwrap_or_default();
-        if let Some(operator) = strongest(&self.operators) {
-            definition.merge_operator(&operator);
+        let mut definition = strongest(&self.users, &applies).map_or_else(Definition::default, |policy| policy.definition.clone());
+        if let Some(operator) = strongest(&self.operators, &applies) {
+            definition.merge_operator(&operator.definition);
         }
         definition
     }
+}
+
+/// Of the policies that apply, the one of the highest priority.
+fn strongest(all: &BTreeMap<String, Policy>, applies: impl Fn(&Policy) -> bool) -> Option<&Policy> {
+    all.values().filter(|policy| applies(policy)).max_by_key(|policy| policy.priority)
 }
 
 #[cfg(test)]

@@ -99,7 +99,8 @@ fn peer(id: ConnectionId) -> Peer {
 impl World {
     fn new(profile: Profile) -> Self {
         let mut node = Config::default().node();
-        node.settings = Arc::new(Settings { max_message_size: profile.max_message_size, profile, ..Settings::default() });
+        node.settings =
+            Arc::new(Settings { max_message_size: profile.max_message_size, profile, event_exchange: true, ..Settings::default() });
         let broker = Broker::new("/", Arc::clone(&node.settings), 1);
         Self { now: 1_700_000_000_000, node, broker, effects: Effects::default(), lines: Vec::new() }
     }

@@ -1,5 +1,7 @@
 //! basic.consume, basic.cancel, basic.qos: consumers come and go, and how much they may hold.
 
+use std::sync::Arc;
+
 use super::reply_to;
 use crate::amqp::{AMQPClass, basic};
 use crate::broker::error::{self, integer, type_name};
@@ -117,6 +119,7 @@ impl Broker {
             queue.consumers.exclusive = Some(consumer);
         }
         self.open_channel(at).consumers.insert(tag.clone(), consumer);
+        self.consumer_created(consumer, exclusive, &consume.arguments);
         if !consume.nowait {
             // Before the first delivery (gotcha 40).
             let ok = basic::ConsumeOk { consumer_tag: String::from(tag).into() };
@@ -132,6 +135,7 @@ impl Broker {
 
     pub(super) fn basic_cancel(&mut self, at: At, cancel: &basic::Cancel, effects: &mut Effects) -> Result<(), Error> {
         let tag = cancel.consumer_tag.as_str();
+        let user = self.user(at.connection);
         let channel = self.open_channel(at);
         if channel.reply_consumer.as_ref().is_some_and(|c| &*c.tag == tag) {
             channel.reply_consumer = None;
@@ -139,7 +143,7 @@ impl Broker {
         let mut left = None;
         // What it has not settled stays with the channel (gotcha 41).
         if let Some(consumer) = channel.consumers.remove(tag)
-            && let Some(queue) = self.remove_consumer(consumer)
+            && let Some(queue) = self.remove_consumer(consumer, &user)
         {
             // Before cancel-ok (gotcha 27).
             left = Some(queue);
@@ -165,19 +169,23 @@ impl Broker {
     }
 
     /// Removes a consumer from its queue, which is returned.
-    pub(super) fn remove_consumer(&mut self, id: ConsumerId) -> Option<QueueId> {
+    pub(super) fn remove_consumer(&mut self, id: ConsumerId, user: &str) -> Option<QueueId> {
         let consumer = self.consumers.remove(id)?;
         let queue = self.queues.get_mut(consumer.queue)?;
         queue.consumers.remove(id);
-        if let (Some(stream), Some(_)) = (&mut queue.stream, consumer.reader) {
+        if let (Some(stream), Some(_)) = (&mut queue.stream, &consumer.reader) {
             stream.waiting.retain(|reader| *reader != id);
         }
+        let name = Arc::clone(&queue.name);
+        self.consumer_deleted(&consumer, &name, Some(user));
         Some(consumer.queue)
     }
 
     /// The queue of a consumer is gone: the client is told if it understands (behaviour B16).
-    pub(in crate::broker) fn cancel_notify(&mut self, id: ConsumerId, effects: &mut Effects) {
-        let Some(Consumer { connection, channel, tag, .. }) = self.consumers.remove(id) else { return };
+    pub(in crate::broker) fn cancel_notify(&mut self, id: ConsumerId, queue: &str, effects: &mut Effects) {
+        let Some(consumer) = self.consumers.remove(id) else { return };
+        self.consumer_deleted(&consumer, queue, None);
+        let Consumer { connection, channel, tag, .. } = consumer;
         let at = At { connection, channel };
         let Some(connection) = self.connection(connection) else { return };
         let told = connection.opened.capabilities.consumer_cancel_notify && connection.is_running();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::queue::{ConsumerId, QueueId};
 use super::timers::Deadline;
-use super::{At, Broker, ConnectionId, Effects, Error, Refusal};
+use super::{At, Broker, ConnectionId, Effects, Error, INTERNAL_USER, Refusal};
 use crate::amqp::{AMQPClass, Command, Method, access, basic, channel, confirm, exchange, method, queue, tx as tx_class};
 use confirms::Confirms;
 use publish::Route;
@@ -160,6 +160,7 @@ impl Broker {
         match command {
             Command::Method(_, method) if matches!(method.class, AMQPClass::Channel(channel::AMQPMethod::Open(_))) => {
                 connection.channels.insert(at.channel, Box::default());
+                self.channel_created(at);
                 self.reply(at, effects, &AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})));
                 Ok(())
             }
@@ -229,6 +230,7 @@ impl Broker {
         let left = self.end_consumers(at);
         self.end_deliveries(at, effects);
         self.consumers_have_left(left, effects);
+        self.channel_closed(at);
     }
 
     /// The same for all channels of a connection. All consumers go before anything is requeued, or messages of one
@@ -237,10 +239,15 @@ impl Broker {
         let channels: Vec<u16> = self.connection(connection).map_or_else(Vec::new, |c| c.channels.keys().copied().collect());
         let all = channels.iter().map(|channel| At { connection, channel: *channel });
         let left: Vec<QueueId> = all.clone().flat_map(|at| self.end_consumers(at)).collect();
-        for at in all {
+        for at in all.clone() {
             self.end_deliveries(at, effects);
         }
         self.consumers_have_left(left, effects);
+        for at in all {
+            if self.channel(at).is_some_and(|channel| !channel.closing) {
+                self.channel_closed(at);
+            }
+        }
     }
 
     fn consumers_have_left(&mut self, mut queues: Vec<QueueId>, effects: &mut Effects) {
@@ -259,7 +266,7 @@ impl Broker {
         let Some(channel) = self.channel(at) else { return Vec::new() };
         channel.reply_consumer = None;
         let consumers = std::mem::take(&mut channel.consumers);
-        consumers.into_values().filter_map(|consumer| self.remove_consumer(consumer)).collect()
+        consumers.into_values().filter_map(|consumer| self.remove_consumer(consumer, INTERNAL_USER)).collect()
     }
 
     fn end_deliveries(&mut self, at: At, effects: &mut Effects) {

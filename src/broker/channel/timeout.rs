@@ -1,6 +1,7 @@
 //! The consumer timeout: a delivery that is not settled in time (behaviour V17).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::settle::Outcome;
 use super::unacked::Delivery;
@@ -56,8 +57,9 @@ impl Broker {
             let queue = self.consumers.get(consumer).map(|consumer| consumer.queue);
             if let Some(queue) = queue.and_then(|queue| self.queues.get_mut(queue)) {
                 queue.consumers.remove(consumer);
+                let name = Arc::clone(&queue.name);
+                self.cancel_notify(consumer, &name, effects);
             }
-            self.cancel_notify(consumer, effects);
         }
         let queues: BTreeSet<QueueId> = returned.iter().map(|delivery| delivery.queue).collect();
         self.requeue(at, returned, Outcome::Requeue, effects);

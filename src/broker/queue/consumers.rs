@@ -6,6 +6,7 @@ use slotmap::new_key_type;
 
 use super::QueueId;
 use super::stream::Reader;
+use crate::broker::At;
 use crate::broker::effects::ConnectionId;
 
 new_key_type! {
@@ -32,6 +33,10 @@ pub struct Consumer {
 }
 
 impl Consumer {
+    pub(in crate::broker) fn at(&self) -> At {
+        At { connection: self.connection, channel: self.channel }
+    }
+
     /// Whether its own prefetch leaves room.
     #[must_use]
     pub fn has_credit(&self) -> bool {

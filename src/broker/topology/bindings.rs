@@ -26,7 +26,8 @@ impl Broker {
         check_not_default(&exchange)?;
         let source = self.exchange_named(&exchange)?;
         let destination = Destination::Queue(self.queue_for(at, &queue)?);
-        let is_new = self.bind(source, destination, key, bind.arguments)?;
+        let user = self.user(at.connection);
+        let is_new = self.bind(source, destination, key, bind.arguments, &user)?;
         if !bind.nowait {
             let ok = AMQPClass::Queue(queue_methods::AMQPMethod::BindOk(queue_methods::BindOk {}));
             effects.output(at.connection).method(at.channel, &ok);
@@ -55,7 +56,8 @@ impl Broker {
             let destination = Destination::Queue(destination);
             if self.exchanges[source].is_bound(destination, key, &unbind.arguments) {
                 self.queue_for(at, &queue)?;
-                self.unbind(source, destination, key, &unbind.arguments);
+                let user = self.user(at.connection);
+                self.unbind(source, destination, key, &unbind.arguments, &user);
             }
         }
         let ok = AMQPClass::Queue(queue_methods::AMQPMethod::UnbindOk(queue_methods::UnbindOk {}));
@@ -69,7 +71,8 @@ impl Broker {
         check_not_default(&source)?;
         let source = self.exchange_named(&source)?;
         let destination = Destination::Exchange(self.exchange_named(&destination)?);
-        let is_new = self.bind(source, destination, bind.routing_key.as_str(), bind.arguments)?;
+        let user = self.user(at.connection);
+        let is_new = self.bind(source, destination, bind.routing_key.as_str(), bind.arguments, &user)?;
         if !bind.nowait {
             let ok = AMQPClass::Exchange(exchange_methods::AMQPMethod::BindOk(exchange_methods::BindOk {}));
             effects.output(at.connection).method(at.channel, &ok);
@@ -91,7 +94,8 @@ impl Broker {
         check_not_default(&source)?;
         let ends = (self.exchange_named(&source), self.exchange_named(&destination));
         if let (Ok(source), Ok(destination)) = ends {
-            self.unbind(source, Destination::Exchange(destination), unbind.routing_key.as_str(), &unbind.arguments);
+            let user = self.user(at.connection);
+            self.unbind(source, Destination::Exchange(destination), unbind.routing_key.as_str(), &unbind.arguments, &user);
         }
         if !unbind.nowait {
             let ok = AMQPClass::Exchange(exchange_methods::AMQPMethod::UnbindOk(exchange_methods::UnbindOk {}));
@@ -101,7 +105,7 @@ impl Broker {
     }
 
     /// Whether the binding was not there before.
-    fn bind(&mut self, source: ExchangeId, destination: Destination, key: &str, arguments: FieldTable) -> Result<bool, Error> {
+    fn bind(&mut self, source: ExchangeId, destination: Destination, key: &str, arguments: FieldTable, user: &str) -> Result<bool, Error> {
         let exchange = &self.exchanges[source];
         exchange.check_binding(key, &arguments).map_err(Error::precondition)?;
         if exchange.kind == Kind::LocalRandom {
@@ -117,6 +121,7 @@ impl Broker {
             Destination::Queue(queue) => Arc::clone(&self.queues[queue].name),
             Destination::Exchange(exchange) => Arc::clone(&self.exchanges[exchange].name),
         };
+        let binding = self.describe_binding(&exchange.name, destination, key, &arguments);
         let is_new = self.exchanges[source].bind(destination, &name, key, arguments);
         if is_new {
             self.topology += 1;
@@ -124,6 +129,7 @@ impl Broker {
                 Destination::Queue(queue) => self.queues[queue].sources.add(source),
                 Destination::Exchange(exchange) => self.exchanges[exchange].sources.add(source),
             }
+            self.binding_created(binding, user);
         }
         Ok(is_new)
     }
@@ -165,7 +171,8 @@ impl Broker {
         }
     }
 
-    fn unbind(&mut self, source: ExchangeId, destination: Destination, key: &str, arguments: &FieldTable) {
+    fn unbind(&mut self, source: ExchangeId, destination: Destination, key: &str, arguments: &FieldTable, user: &str) {
+        let name = Arc::clone(&self.exchanges[source].name);
         if !self.exchanges[source].unbind(destination, key, arguments) {
             return;
         }
@@ -174,6 +181,8 @@ impl Broker {
             Destination::Queue(queue) => self.queues[queue].sources.remove(source, 1),
             Destination::Exchange(exchange) => self.exchanges[exchange].sources.remove(source, 1),
         }
-        self.auto_delete_exchange(source);
+        let binding = self.describe_binding(&name, destination, key, arguments);
+        self.auto_delete_exchange(source, user);
+        self.binding_deleted(binding, user);
     }
 }

@@ -25,11 +25,16 @@ const PREDECLARED: [(&str, Kind); 6] = [
 impl Broker {
     pub(in crate::broker) fn declare_predeclared_exchanges(&mut self) {
         for (name, kind) in PREDECLARED {
-            let exchange = Exchange::new(&self.vhost, name.into(), kind, true, FieldTable::default());
-            let mut exchange = exchange.expect("no arguments are wrong");
-            exchange.internal = name == trace::EXCHANGE;
-            self.add_exchange(exchange);
+            self.predeclare(name, kind, name == trace::EXCHANGE);
         }
+    }
+
+    /// Adds an exchange that is there without anybody declaring it.
+    pub(in crate::broker) fn predeclare(&mut self, name: &str, kind: Kind, internal: bool) {
+        let exchange = Exchange::new(&self.vhost, name.into(), kind, true, FieldTable::default());
+        let mut exchange = exchange.expect("no arguments are wrong");
+        exchange.internal = internal;
+        self.add_exchange(exchange);
     }
 
     fn add_exchange(&mut self, exchange: Exchange) {
@@ -51,7 +56,11 @@ impl Broker {
             check_not_default(&name)?;
             match self.exchange_names.get(&*name) {
                 Some(id) => self.assert_equivalent_exchange(&self.exchanges[*id], kind, &declare)?,
-                None => self.create_exchange(&name, kind, declare)?,
+                None => {
+                    self.create_exchange(&name, kind, declare)?;
+                    let user = self.user(at.connection);
+                    self.exchange_created(&name, &user);
+                }
             }
         }
         if !nowait {
@@ -129,7 +138,8 @@ impl Broker {
             if delete.if_unused && self.exchanges[id].has_bindings() {
                 return Err(Error::exchange_in_use(&self.vhost, &name));
             }
-            self.delete_exchange(id);
+            let user = self.user(at.connection);
+            self.delete_exchange(id, &user);
         }
         // Deleting what is not there succeeds (behaviour X7).
         if !delete.nowait {
@@ -139,14 +149,17 @@ impl Broker {
         Ok(())
     }
 
-    fn delete_exchange(&mut self, id: ExchangeId) {
+    fn delete_exchange(&mut self, id: ExchangeId, user: &str) {
         let Some(mut exchange) = self.exchanges.remove(id) else { return };
         if let Some(delayed) = exchange.delayed.take() {
             self.drop_delayed(*delayed);
         }
         self.exchange_names.remove(&exchange.name);
         self.topology += 1;
-        for (destination, ..) in exchange.bindings() {
+        self.exchange_deleted(&exchange.name, user);
+        for (destination, key, arguments) in exchange.bindings() {
+            let binding = self.describe_binding(&exchange.name, destination, key, arguments);
+            self.binding_deleted(binding, user);
             match destination {
                 Destination::Queue(queue) => {
                     if let Some(queue) = self.queues.get_mut(queue) {
@@ -161,25 +174,35 @@ impl Broker {
             }
         }
         self.forget_published(&mut exchange);
-        self.unbind_destination(Destination::Exchange(id), exchange.sources.exchanges());
+        self.unbind_destination(Destination::Exchange(id), &exchange.name, exchange.sources.exchanges(), user);
     }
 
     /// A destination is gone: so are the bindings to it, and auto-delete exchanges that have no other.
-    pub(in crate::broker) fn unbind_destination(&mut self, destination: Destination, sources: Vec<ExchangeId>) {
+    pub(in crate::broker) fn unbind_destination(
+        &mut self,
+        destination: Destination,
+        name: &Arc<str>,
+        sources: Vec<ExchangeId>,
+        user: &str,
+    ) {
         for source in sources {
+            let gone = self.describe_bindings(source, destination, name);
             if let Some(exchange) = self.exchanges.get_mut(source) {
                 exchange.unbind_all(destination);
                 self.topology += 1;
-                self.auto_delete_exchange(source);
+                self.auto_delete_exchange(source, user);
+            }
+            for binding in gone {
+                self.binding_deleted(Some(binding), user);
             }
         }
     }
 
     /// An auto-delete exchange goes with its last binding (behaviour X9); it has had one when this is called.
-    pub(in crate::broker) fn auto_delete_exchange(&mut self, id: ExchangeId) {
+    pub(in crate::broker) fn auto_delete_exchange(&mut self, id: ExchangeId, user: &str) {
         let unused = |exchange: &Exchange| exchange.auto_delete && !exchange.has_bindings();
         if self.exchanges.get(id).is_some_and(unused) {
-            self.delete_exchange(id);
+            self.delete_exchange(id, user);
         }
     }
 }

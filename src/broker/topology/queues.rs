@@ -9,7 +9,7 @@ use crate::broker::exchange::Destination;
 use crate::broker::exchange::deduplication::Deduplication;
 use crate::broker::queue::arguments;
 use crate::broker::queue::{Flags, Queue, QueueId, QueueType};
-use crate::broker::{At, Broker, ConnectionId, Effects, Error};
+use crate::broker::{At, Broker, ConnectionId, Effects, Error, INTERNAL_USER};
 
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 
@@ -123,6 +123,8 @@ impl Broker {
         ));
         self.queue_names.insert(name, id);
         self.topology += 1;
+        let user = self.user(at.connection);
+        self.queue_created(id, &user);
         if flags.exclusive
             && let Some(connection) = self.connection(at.connection)
         {
@@ -220,13 +222,14 @@ impl Broker {
             effects.output(at.connection).method(at.channel, &ok);
         }
         if let Some((id, _)) = doomed {
-            self.delete_queue(id, effects);
+            let user = self.user(at.connection);
+            self.delete_queue(id, &user, effects);
         }
         Ok(())
     }
 
     /// Ends a queue with its bindings and consumers.
-    pub(in crate::broker) fn delete_queue(&mut self, id: QueueId, effects: &mut Effects) {
+    pub(in crate::broker) fn delete_queue(&mut self, id: QueueId, user: &str, effects: &mut Effects) {
         if !self.queues.contains_key(id) {
             return;
         }
@@ -245,16 +248,18 @@ impl Broker {
             owner.exclusive_queues.retain(|q| *q != id);
         }
         for consumer in queue.consumers.all() {
-            self.cancel_notify(consumer, effects);
+            self.cancelled_with_queue(consumer, &queue.name, user);
+            self.cancel_notify(consumer, &queue.name, effects);
         }
-        self.unbind_destination(Destination::Queue(id), queue.sources.exchanges());
+        self.unbind_destination(Destination::Queue(id), &queue.name, queue.sources.exchanges(), INTERNAL_USER);
+        self.queue_deleted(&queue.name, user);
     }
 
     /// An auto-delete queue goes with its last consumer (behaviour Q6); it has had one when this is called.
     pub(in crate::broker) fn auto_delete_queue(&mut self, id: QueueId, effects: &mut Effects) {
         let unused = |queue: &Queue| queue.auto_delete && queue.consumers.is_empty();
         if self.queues.get(id).is_some_and(unused) {
-            self.delete_queue(id, effects);
+            self.delete_queue(id, INTERNAL_USER, effects);
         }
     }
 }
