@@ -229,7 +229,7 @@ impl Broker {
             Input::Alarms(alarms) => self.alarms_changed(alarms, effects),
             Input::Tick => {}
             Input::Trace(on) => self.set_tracing(on),
-            Input::SetPolicy { operator, policy, user } => self.set_policy(operator, *policy, user, effects),
+            Input::SetPolicy { operator, policy, user } => self.set_policy(operator, &policy, user, effects),
             Input::ClearPolicy { operator, name, user } => self.clear_policy(operator, name, user, effects),
             Input::CancelDelayed { exchange, id } => self.cancel_delayed(exchange, id),
             Input::Shutdown(reason) => self.shutdown(reason, effects),

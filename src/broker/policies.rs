@@ -9,11 +9,11 @@ use super::{Broker, Effects};
 use crate::amqp::FieldTable;
 
 impl Broker {
-    pub(super) fn set_policy(&mut self, operator: bool, policy: Policy, user: &str, effects: &mut Effects) {
+    pub(super) fn set_policy(&mut self, operator: bool, policy: &Policy, user: &str, effects: &mut Effects) {
         let before = self.applying_policies();
         self.policies.set(operator, policy.clone());
         self.apply_policies(effects);
-        self.policy_was_set(operator, &policy, user, &before);
+        self.policy_was_set(operator, policy, user, &before);
     }
 
     pub(super) fn clear_policy(&mut self, operator: bool, name: &str, user: &str, effects: &mut Effects) {

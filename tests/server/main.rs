@@ -17,3 +17,4 @@ mod shutdown;
 mod slow_reader;
 mod support;
 mod unauthenticated;
+mod watching;
