@@ -23,7 +23,13 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut world = Self { broker: Broker::new("/", Arc::new(Settings::default()), 1), effects: Effects::default() };
-        let opened = Opened { user: "guest".into(), capabilities: Capabilities::default(), frame_max: 131_072, channel_max: 0 };
+        let opened = Opened {
+            user: "guest".into(),
+            capabilities: Capabilities::default(),
+            frame_max: 131_072,
+            channel_max: 0,
+            origin: Box::default(),
+        };
         world.handle(Input::Connected(CLIENT, opened));
         world.method(AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
         world

@@ -16,7 +16,13 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut world = Self { broker: Broker::new("/", Arc::new(Settings::default()), 1), effects: Effects::default(), now: 1_000_000 };
-        let opened = Opened { user: "guest".into(), capabilities: Capabilities::default(), frame_max: 131_072, channel_max: 0 };
+        let opened = Opened {
+            user: "guest".into(),
+            capabilities: Capabilities::default(),
+            frame_max: 131_072,
+            channel_max: 0,
+            origin: Box::default(),
+        };
         world.handle(Input::Connected(CLIENT, opened));
         world.method(AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
         let mut arguments = FieldTable::default();

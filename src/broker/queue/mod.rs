@@ -134,10 +134,8 @@ impl Queue {
         owner: Option<ConnectionId>,
         arguments: FieldTable,
         effective: Arc<Effective>,
-        deduplication: Option<Deduplication>,
         profile: &Profile,
     ) -> Self {
-        let deduplication = deduplication.map(Box::new);
         let kind = arguments::queue_type_of(&arguments);
         let max_priority = match kind {
             QueueType::Classic => arguments::max_priority_of(&arguments),
@@ -171,7 +169,7 @@ impl Queue {
             unacked_bytes: 0,
             sources: Sources::default(),
             looks_at_messages: false,
-            deduplication,
+            deduplication: None,
             max_priority,
             refuses: false,
             extra: None,
@@ -184,7 +182,7 @@ impl Queue {
     /// A policy, or the lack of one, has changed what applies.
     pub fn apply(&mut self, effective: Arc<Effective>) {
         self.effective = effective;
-        let is_plain = self.kind == QueueType::Classic && self.max_priority == 0 && self.deduplication.is_none();
+        let is_plain = self.kind == QueueType::Classic && self.max_priority == 0;
         self.looks_at_messages = !is_plain || self.effective.message_ttl.is_some();
     }
 

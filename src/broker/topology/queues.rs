@@ -112,15 +112,9 @@ impl Broker {
         let deduplication = Deduplication::for_queue(&declare.arguments, &error::queue(&self.vhost, &name))?;
         let effective = self.effective(&name, kind, &declare.arguments);
         let name: Arc<str> = name.into();
-        let id = self.queues.insert(Queue::new(
-            Arc::clone(&name),
-            flags,
-            owner,
-            declare.arguments,
-            effective,
-            deduplication,
-            &self.settings.profile,
-        ));
+        let mut queue = Queue::new(Arc::clone(&name), flags, owner, declare.arguments, effective, &self.settings.profile);
+        queue.deduplication = deduplication.map(Box::new);
+        let id = self.queues.insert(queue);
         self.queue_names.insert(name, id);
         self.topology += 1;
         let user = self.user(at.connection);
