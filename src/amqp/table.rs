@@ -235,19 +235,22 @@ pub fn raw_entries(mut input: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 /// whenever it adds a header (behaviour B7).
 #[must_use]
 pub fn with_entries(headers: &[u8], added: &[(&[u8], Value<'_>)]) -> Vec<u8> {
-    let written: Vec<(&[u8], Vec<u8>)> = added
-        .iter()
-        .map(|(name, value)| {
-            let mut entry = Vec::new();
-            put(&mut entry, name, *value);
-            (*name, entry)
-        })
-        .collect();
+    let mut written = Vec::with_capacity(64);
+    for (name, value) in added {
+        put(&mut written, name, *value);
+    }
+    if headers.is_empty() && added.is_sorted_by_key(|(name, _)| *name) {
+        return written;
+    }
     let is_added = |name: &[u8]| added.iter().any(|(n, _)| *n == name);
-    let kept = raw_entries(headers).filter(|(name, _)| !is_added(name));
-    let mut all: Vec<(&[u8], &[u8])> = kept.chain(written.iter().map(|(name, entry)| (*name, entry.as_slice()))).collect();
+    let mut all: Vec<(&[u8], &[u8])> = raw_entries(headers).filter(|(name, _)| !is_added(name)).collect();
+    all.extend(raw_entries(&written));
     all.sort_by_key(|(name, _)| *name);
-    all.into_iter().flat_map(|(_, entry)| entry).copied().collect()
+    let mut out = Vec::with_capacity(headers.len() + written.len());
+    for (_, entry) in all {
+        out.extend_from_slice(entry);
+    }
+    out
 }
 
 /// A checked table with another value in the place of the one of this name.

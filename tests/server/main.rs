@@ -16,5 +16,6 @@ mod publishing;
 mod shutdown;
 mod slow_reader;
 mod support;
+mod time;
 mod unauthenticated;
 mod watching;
