@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "the report of a comparison is for whoever reads the log")]
 
 mod administrator;
+mod bad_arguments;
 mod coverage;
 mod delayed;
 mod in_process;
