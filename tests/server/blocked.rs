@@ -171,11 +171,19 @@ fn a_dead_publisher_takes_its_exclusive_queue_along() {
     let mut publisher = Raw::channel(&broker);
     publisher.declare("exclusive", 4);
     let message = wire::publish(1, "", "exclusive", &[7; 16_000]);
-    // Just over the limit, so that nothing is left in the sockets when it ends.
-    for _ in 0..LIMIT / 16_000 + 10 {
+    for _ in 0..LIMIT / 16_000 - 200 {
         publisher.send(&message);
     }
-    publisher.expect(wire::BLOCKED);
+    // The rest in small steps: more than fits into the sockets would keep its end from being seen.
+    let mut answer = wire::QUEUE_DECLARE_OK;
+    while answer == wire::QUEUE_DECLARE_OK {
+        for _ in 0..4 {
+            publisher.send(&message);
+        }
+        publisher.send(&wire::queue_declare(1, "exclusive", 4));
+        answer = publisher.next().expect("an answer").id();
+    }
+    assert_eq!(answer, wire::BLOCKED);
     let mut other = Raw::channel(&broker);
     other.declare("q", 0);
     other.send(&wire::publish(1, "", "q", b"x"));
