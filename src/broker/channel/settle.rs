@@ -68,6 +68,7 @@ impl Broker {
         match outcome {
             Outcome::Requeue | Outcome::Return => self.requeue(at, deliveries, outcome, effects),
             Outcome::Ack | Outcome::Discard => {
+                let deliveries = if outcome == Outcome::Discard { self.by_consumer(deliveries) } else { deliveries };
                 let mut credited = Credited::default();
                 for delivery in deliveries {
                     let remembers = self.leave(&delivery, &mut credited);
@@ -83,6 +84,19 @@ impl Broker {
                 self.spend_credit(at, credited, effects);
             }
         }
+    }
+
+    /// RabbitMQ settles what was delivered to one consumer after the other, in the order of their queues and tags: the order of dead
+    /// letters shows it.
+    fn by_consumer(&self, mut deliveries: Vec<Delivery>) -> Vec<Delivery> {
+        let tag = |delivery: &Delivery| {
+            let consumer = delivery.consumer.and_then(|id| self.consumers.get(id));
+            consumer.map(|consumer| consumer.tag.clone())
+        };
+        if deliveries.len() > 1 {
+            deliveries.sort_by_cached_key(|delivery| (delivery.queue, tag(delivery)));
+        }
+        deliveries
     }
 
     /// Puts messages back to their places in their queues, then lets consumers have them.
