@@ -1,5 +1,11 @@
 //! Field tables as received bytes: a depth-limited check before anything recursive sees them, and a borrowed reader.
 
+use amq_protocol::frame::WriteContext;
+use amq_protocol::types::generation::gen_field_table;
+use amq_protocol::types::parsing::parse_field_table;
+
+use super::FieldTable;
+
 /// How deeply tables and arrays may nest. RabbitMQ has no limit of its own; real headers (x-death) need four.
 pub const MAX_DEPTH: usize = 64;
 
@@ -29,6 +35,19 @@ pub enum Malformed {
     TooDeep,
     /// A short string among the arguments of a method.
     TextNotUtf8,
+}
+
+/// The entries of a parsed table, with their length in front.
+#[must_use]
+pub fn encode(table: &FieldTable) -> Vec<u8> {
+    let written = gen_field_table(table)(WriteContext::from(Vec::new()));
+    written.expect("a vector takes all that is written").write
+}
+
+/// What [`encode`] wrote; an empty table from anything else.
+#[must_use]
+pub fn decode(encoded: &[u8]) -> FieldTable {
+    parse_field_table(encoded).map(|(_, table)| table).unwrap_or_default()
 }
 
 /// Takes `n` bytes off the front.

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::amqp::FieldTable;
+use crate::amqp::{FieldTable, table};
 
 #[derive(Clone, Debug)]
 pub struct Origin {
@@ -12,12 +12,23 @@ pub struct Origin {
     pub local: SocketAddr,
     /// How the client proved who it is.
     pub mechanism: String,
-    pub client_properties: FieldTable,
+    /// Encoded: parsed, they take several times the room, and hardly anybody looks.
+    client_properties: Box<[u8]>,
     /// Negotiated; 0 is off.
     pub heartbeat_s: u16,
 }
 
 impl Origin {
+    #[must_use]
+    pub fn new(peer: SocketAddr, local: SocketAddr, mechanism: String, client_properties: &FieldTable, heartbeat_s: u16) -> Self {
+        Self { peer, local, mechanism, client_properties: table::encode(client_properties).into(), heartbeat_s }
+    }
+
+    #[must_use]
+    pub fn client_properties(&self) -> FieldTable {
+        table::decode(&self.client_properties)
+    }
+
     /// What RabbitMQ calls the connection.
     #[must_use]
     pub fn name(&self) -> String {
@@ -28,6 +39,6 @@ impl Origin {
 impl Default for Origin {
     fn default() -> Self {
         let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        Self { peer: nowhere, local: nowhere, mechanism: String::new(), client_properties: FieldTable::default(), heartbeat_s: 0 }
+        Self { peer: nowhere, local: nowhere, mechanism: String::new(), client_properties: Box::default(), heartbeat_s: 0 }
     }
 }

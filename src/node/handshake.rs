@@ -189,13 +189,13 @@ impl Handshake {
             capabilities: self.capabilities,
             frame_max: self.tuned.frame_max as usize,
             channel_max: self.tuned.channel_max,
-            origin: Box::new(Origin {
-                peer: self.peer.address,
-                local: self.peer.local,
-                mechanism: std::mem::take(&mut self.mechanism),
-                client_properties: std::mem::take(&mut self.client_properties),
-                heartbeat_s: self.tuned.heartbeat_s,
-            }),
+            origin: Box::new(Origin::new(
+                self.peer.address,
+                self.peer.local,
+                std::mem::take(&mut self.mechanism),
+                &self.client_properties,
+                self.tuned.heartbeat_s,
+            )),
         };
         let connection_name = self.connection_name.take();
         Ok(Step::Open { vhost, opened, heartbeat_s: self.tuned.heartbeat_s, connection_name })

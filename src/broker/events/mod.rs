@@ -198,7 +198,7 @@ impl Broker {
             headers.text("user_who_performed_action", &opened.user);
             headers.text("node", NODE_NAME);
             headers.number("connected_at", broker.now.0);
-            headers.terms("client_properties", &origin.client_properties);
+            headers.terms("client_properties", &origin.client_properties());
             headers.number("channel_max", opened.channel_max.into());
             headers.number("frame_max", opened.frame_max as u64);
             headers.number("timeout", origin.heartbeat_s.into());
@@ -226,7 +226,7 @@ impl Broker {
     pub(super) fn connection_closed(&mut self, id: ConnectionId) {
         self.event("connection.closed", |broker, headers| {
             let Some(connection) = broker.connections.get(id.index()).and_then(Option::as_ref) else { return };
-            headers.terms("client_properties", &connection.opened.origin.client_properties);
+            headers.terms("client_properties", &connection.opened.origin.client_properties());
             headers.text("node", NODE_NAME);
             headers.text("pid", &broker.process(At { connection: id, channel: 0 }));
             headers.text("name", &connection.opened.origin.name());
