@@ -1,12 +1,15 @@
 //! What the loop of a virtual host costs per publish, delivery and ack, without sockets: the budget is 300 ns for a
 //! publish with its delivery and 100 ns for an ack. Times are per batch of `BATCH` messages.
 
-use std::sync::Arc;
+#[path = "../tests/core/mod.rs"]
+mod core;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use leveret::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Message, Method, Publish, basic, channel, exchange, queue};
-use leveret::broker::{Action, Broker, Capabilities, ConnectionId, Effects, Input, Opened, Settings, Timestamp};
+use leveret::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Message, basic, exchange, queue};
+use leveret::broker::{ConnectionId, Input};
+
+use crate::core::{Core, publish};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -21,52 +24,22 @@ fn main() {
 
 /// A broker whose sockets take everything at once.
 struct World {
-    broker: Broker,
-    effects: Effects,
-    sent: usize,
+    core: Core,
     acked: u64,
 }
 
 impl World {
     fn new() -> Self {
-        let mut world = Self { broker: Broker::new("/", Arc::new(Settings::default()), 1), effects: Effects::default(), sent: 0, acked: 0 };
-        for id in [PUBLISHER, CONSUMER] {
-            let opened = Opened {
-                user: "guest".into(),
-                capabilities: Capabilities::default(),
-                frame_max: 131_072,
-                channel_max: 0,
-                origin: Box::default(),
-            };
-            world.handle(Input::Connected(id, opened));
-            world.method(id, AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
-        }
-        world
+        Self { core: Core::new(2), acked: 0 }
     }
 
     fn handle(&mut self, input: Input<'_>) {
-        self.broker.handle(Timestamp(0), input, &mut self.effects);
-        let mut drained = Vec::new();
-        let sent = &mut self.sent;
-        self.effects.drain_outputs(|_, output| {
-            *sent += output.len();
-            drained.push(std::mem::take(&mut output.bytes));
-        });
-        for mut buffer in drained {
-            buffer.clear();
-            self.effects.give_buffer(buffer);
-        }
-        let actions = std::mem::take(&mut self.effects.actions);
-        for action in actions {
-            if let Action::ReportFlushed(id) = action {
-                self.handle(Input::Flushed(id, 0));
-            }
-        }
+        self.core.handle(input);
     }
 
     fn method(&mut self, id: ConnectionId, class: AMQPClass) {
-        let method = Method { class_method: (0, 0), class };
-        self.handle(Input::Received(id, &mut vec![Command::Method(1, Box::new(method))]));
+        let refusal = self.core.method(id, class);
+        assert_eq!(refusal, None);
     }
 
     fn queue(&mut self, name: &str) {
@@ -74,16 +47,8 @@ impl World {
     }
 
     fn queue_with(&mut self, name: &str, arguments: FieldTable) {
-        let declare = queue::Declare {
-            queue: name.into(),
-            passive: false,
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            nowait: false,
-            arguments,
-        };
-        self.method(PUBLISHER, AMQPClass::Queue(queue::AMQPMethod::Declare(declare)));
+        let refusal = self.core.queue(PUBLISHER, name, arguments);
+        assert_eq!(refusal, None);
     }
 
     fn exchange(&mut self, name: &str, kind: &str) {
@@ -129,8 +94,8 @@ impl World {
         self.method(CONSUMER, AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)));
     }
 
-    fn publish(&mut self, mut batch: Vec<Command>) {
-        self.handle(Input::Received(PUBLISHER, &mut batch));
+    fn publish(&mut self, batch: Vec<Command>) {
+        self.core.publish(PUBLISHER, batch);
     }
 
     fn ack(&mut self, count: usize, multiple: bool) {
@@ -149,12 +114,7 @@ impl World {
 const PROPERTIES: &[u8] = &[0x10, 0, 1];
 
 fn batch(exchange: &str, keys: &[String], body: &[u8]) -> Vec<Command> {
-    (0..BATCH)
-        .map(|i| {
-            let message = Message::new(exchange.as_bytes(), keys[i % keys.len()].as_bytes(), PROPERTIES, body);
-            Command::Publish(1, Publish { mandatory: false, immediate: false, oversize: None, message })
-        })
-        .collect()
+    (0..BATCH).map(|i| publish(Message::new(exchange.as_bytes(), keys[i % keys.len()].as_bytes(), PROPERTIES, body))).collect()
 }
 
 /// One publish and one delivery without ack, 16 bytes and 1 KiB.
@@ -165,7 +125,7 @@ fn publish_and_deliver(bencher: Bencher<'_, '_>, size: usize) {
     world.consume("q", true);
     let (keys, body) = (["q".to_owned()], vec![7; size]);
     bencher.counter(ItemsCount::new(BATCH)).with_inputs(|| batch("", &keys, &body)).bench_local_values(|b| world.publish(b));
-    black_box(world.sent);
+    black_box(world.core.sent);
 }
 
 /// The same, and an ack for every message.
@@ -256,8 +216,7 @@ fn batch_with_priorities() -> Vec<Command> {
         let properties = [0x18, 0, 1, u8::try_from(i % 10).expect("a digit")];
         Message::new(b"", b"q", &properties, &[7; 16])
     };
-    let publish = |message| Publish { mandatory: false, immediate: false, oversize: None, message };
-    (0..BATCH).map(|i| Command::Publish(1, publish(message(i)))).collect()
+    (0..BATCH).map(|i| publish(message(i))).collect()
 }
 
 fn world_with(kind: &str) -> World {

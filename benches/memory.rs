@@ -3,10 +3,13 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
-use std::sync::Arc;
+#[path = "../tests/core/mod.rs"]
+mod core;
 
-use leveret::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Message, Method, Publish, channel, exchange, queue, table};
-use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Opened, Settings, Timestamp};
+use leveret::amqp::{AMQPClass, AMQPValue, FieldTable, Message, exchange, queue, table};
+use leveret::broker::ConnectionId;
+
+use crate::core::{Core, publish};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -15,63 +18,17 @@ const CLIENT: ConnectionId = ConnectionId(0);
 const MESSAGES: u32 = 1_000_000;
 const BODY: &[u8] = &[7; 16];
 
-struct World {
-    broker: Broker,
-    effects: Effects,
-}
-
-impl World {
-    fn new() -> Self {
-        let mut world = Self { broker: Broker::new("/", Arc::new(Settings::default()), 1), effects: Effects::default() };
-        let opened = Opened {
-            user: "guest".into(),
-            capabilities: Capabilities::default(),
-            frame_max: 131_072,
-            channel_max: 0,
-            origin: Box::default(),
-        };
-        world.handle(Input::Connected(CLIENT, opened));
-        world.method(AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
-        world
-    }
-
-    fn handle(&mut self, input: Input<'_>) {
-        self.broker.handle(Timestamp(1_700_000_000_000), input, &mut self.effects);
-        self.effects.drain_outputs(|_, _| {});
-    }
-
-    fn method(&mut self, class: AMQPClass) {
-        let method = Method { class_method: (0, 0), class };
-        self.handle(Input::Received(CLIENT, &mut vec![Command::Method(1, Box::new(method))]));
-    }
-
-    fn queue(&mut self, arguments: FieldTable) {
-        let durable = true;
-        let declare =
-            queue::Declare { queue: "q".into(), passive: false, durable, exclusive: false, auto_delete: false, nowait: true, arguments };
-        self.method(AMQPClass::Queue(queue::AMQPMethod::Declare(declare)));
-    }
-
-    fn delayed_exchange(&mut self) {
-        self.method(AMQPClass::Exchange(exchange::AMQPMethod::Declare(exchange::Declare {
-            exchange: "x".into(),
-            kind: "x-delayed-message".into(),
-            passive: false,
-            durable: true,
-            auto_delete: false,
-            internal: false,
-            nowait: true,
-            arguments: table_of("x-delayed-type", AMQPValue::LongString("fanout".into())),
-        })));
-        let bind = queue::Bind {
-            queue: "q".into(),
-            exchange: "x".into(),
-            routing_key: "q".into(),
-            nowait: true,
-            arguments: FieldTable::default(),
-        };
-        self.method(AMQPClass::Queue(queue::AMQPMethod::Bind(bind)));
-    }
+/// An exchange that delays what it is given for the queue.
+fn delayed_exchange(core: &mut Core) {
+    let declare = exchange::Declare {
+        exchange: "x".into(),
+        kind: "x-delayed-message".into(),
+        arguments: table_of("x-delayed-type", AMQPValue::LongString("fanout".into())),
+        ..exchange::Declare::default()
+    };
+    core.method(CLIENT, AMQPClass::Exchange(exchange::AMQPMethod::Declare(declare)));
+    let bind = queue::Bind { queue: "q".into(), exchange: "x".into(), routing_key: "q".into(), ..queue::Bind::default() };
+    core.method(CLIENT, AMQPClass::Queue(queue::AMQPMethod::Bind(bind)));
 }
 
 fn table_of(name: &str, value: AMQPValue) -> FieldTable {
@@ -97,18 +54,16 @@ fn delay(milliseconds: u32) -> Vec<u8> {
     properties
 }
 
-fn measure(kind: &str, exchange: &str, mut world: World, properties: impl Fn(u32) -> Vec<u8>) {
+fn measure(kind: &str, exchange: &str, mut core: Core, properties: impl Fn(u32) -> Vec<u8>) {
     let before = resident();
     let mut content = 0;
     for n in 0..MESSAGES {
         let properties = properties(n);
         content += (properties.len() + BODY.len()) as u64;
-        let message = Message::new(exchange.as_bytes(), b"q", &properties, BODY);
-        let publish = Publish { mandatory: false, immediate: false, oversize: None, message };
-        world.handle(Input::Received(CLIENT, &mut vec![Command::Publish(1, publish)]));
+        core.publish(CLIENT, vec![publish(Message::new(exchange.as_bytes(), b"q", &properties, BODY))]);
     }
     let taken = resident().saturating_sub(before).saturating_sub(content);
-    let accounted = world.broker.memory() - content;
+    let accounted = core.broker.memory() - content;
     let each = u64::from(MESSAGES);
     println!("{kind:<26} {:>4} bytes beyond its content ({} accounted for)", taken / each, accounted / each);
 }
@@ -127,20 +82,20 @@ fn main() {
         return;
     };
     let plain = |_| vec![0x10, 0, 1];
-    let mut world = World::new();
+    let mut core = Core::new(1);
     let arguments = match kind.as_str() {
         "with a time to live" => table_of("x-message-ttl", AMQPValue::LongInt(3_600_000)),
         "with one of 10 priorities" => table_of("x-max-priority", AMQPValue::LongInt(10)),
         "in a stream" => table_of("x-queue-type", AMQPValue::LongString("stream".into())),
         _ => FieldTable::default(),
     };
-    world.queue(arguments);
+    core.queue(CLIENT, "q", arguments);
     match kind.as_str() {
-        "with one of 10 priorities" => measure(&kind, "", world, |n| vec![0x18, 0, 1, u8::try_from(n % 10).expect("a digit")]),
+        "with one of 10 priorities" => measure(&kind, "", core, |n| vec![0x18, 0, 1, u8::try_from(n % 10).expect("a digit")]),
         "delayed, up to 17 minutes" => {
-            world.delayed_exchange();
-            measure(&kind, "x", world, |n| delay(1 + n.wrapping_mul(7919) % MESSAGES));
+            delayed_exchange(&mut core);
+            measure(&kind, "x", core, |n| delay(1 + n.wrapping_mul(7919) % MESSAGES));
         }
-        _ => measure(&kind, "", world, plain),
+        _ => measure(&kind, "", core, plain),
     }
 }

@@ -2,12 +2,15 @@
 //! exchange. Every message has another routing key than the one before, so that no route is remembered; its delivery to a
 //! consumer is included. Times are per batch of `BATCH` messages.
 
-use std::sync::Arc;
+#[path = "../tests/core/mod.rs"]
+mod core;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use leveret::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Message, Method, Publish, basic, channel, exchange, queue};
-use leveret::broker::{Action, Broker, Capabilities, ConnectionId, Effects, Input, Opened, Settings, Timestamp};
+use leveret::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Message, basic, exchange, queue};
+use leveret::broker::ConnectionId;
+
+use crate::core::{Core, publish};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -21,24 +24,11 @@ fn main() {
 }
 
 /// A broker with an exchange `x` and queues that are read at once.
-struct World {
-    broker: Broker,
-    effects: Effects,
-    sent: usize,
-}
+struct World(Core);
 
 impl World {
     fn new(kind: &str, arguments: FieldTable) -> Self {
-        let mut world = Self { broker: Broker::new("/", Arc::new(Settings::default()), 1), effects: Effects::default(), sent: 0 };
-        let opened = Opened {
-            user: "guest".into(),
-            capabilities: Capabilities::default(),
-            frame_max: 131_072,
-            channel_max: 0,
-            origin: Box::default(),
-        };
-        world.handle(Input::Connected(CONNECTION, opened));
-        world.method(AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
+        let mut world = Self(Core::new(1));
         let declare = exchange::Declare { exchange: "x".into(), kind: kind.into(), arguments, ..exchange::Declare::default() };
         world.method(AMQPClass::Exchange(exchange::AMQPMethod::Declare(declare)));
         for n in 0..QUEUES {
@@ -50,28 +40,9 @@ impl World {
         world
     }
 
-    fn handle(&mut self, input: Input<'_>) {
-        self.broker.handle(Timestamp(0), input, &mut self.effects);
-        let mut drained = Vec::new();
-        let sent = &mut self.sent;
-        self.effects.drain_outputs(|_, output| {
-            *sent += output.len();
-            drained.push(std::mem::take(&mut output.bytes));
-        });
-        for mut buffer in drained {
-            buffer.clear();
-            self.effects.give_buffer(buffer);
-        }
-        for action in std::mem::take(&mut self.effects.actions) {
-            if let Action::ReportFlushed(id) = action {
-                self.handle(Input::Flushed(id, 0));
-            }
-        }
-    }
-
     fn method(&mut self, class: AMQPClass) {
-        let method = Method { class_method: (0, 0), class };
-        self.handle(Input::Received(CONNECTION, &mut vec![Command::Method(1, Box::new(method))]));
+        let refusal = self.0.method(CONNECTION, class);
+        assert_eq!(refusal, None);
     }
 
     /// Binds one of the queues, in turn.
@@ -81,23 +52,18 @@ impl World {
         self.method(AMQPClass::Queue(queue::AMQPMethod::Bind(bind)));
     }
 
-    fn publish(&mut self, mut batch: Vec<Command>) {
-        self.handle(Input::Received(CONNECTION, &mut batch));
-    }
-
     /// Measures messages with these keys, in an order that is neither theirs nor any other.
     fn measure(mut self, bencher: Bencher<'_, '_>, keys: &[String], properties: &[u8]) {
         let mut next = 0;
         let batch = move || {
             let messages = (0..BATCH).map(|_| {
                 next = (next + 7919) % keys.len();
-                let message = Message::new(b"x", keys[next].as_bytes(), properties, &[7; 16]);
-                Command::Publish(1, Publish { mandatory: false, immediate: false, oversize: None, message })
+                publish(Message::new(b"x", keys[next].as_bytes(), properties, &[7; 16]))
             });
             messages.collect::<Vec<Command>>()
         };
-        bencher.counter(ItemsCount::new(BATCH)).with_inputs(batch).bench_local_values(|batch| self.publish(batch));
-        assert!(black_box(self.sent) > 0, "nothing was delivered");
+        bencher.counter(ItemsCount::new(BATCH)).with_inputs(batch).bench_local_values(|batch| self.0.publish(CONNECTION, batch));
+        assert!(black_box(self.0.sent) > 0, "nothing was delivered");
     }
 }
 

@@ -1,62 +1,36 @@
 //! Every argument of the wrong type, sign, size or combination, with RabbitMQ's text (behaviour Q10, Q11, X10, X16, X17, B13), as one
 //! table. After each refusal nothing is there: no queue, no exchange, no binding, no consumer, no byte.
 
-use std::sync::Arc;
+use leveret::amqp::{AMQPClass, AMQPValue, Command, FieldArray, FieldTable, basic, channel, exchange, queue};
+use leveret::broker::{ConnectionId, Input};
 
-use leveret::amqp::{AMQPClass, AMQPValue, Command, FieldArray, FieldTable, Method, basic, channel, exchange, queue};
-use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Opened, Settings, Timestamp};
+use crate::core::Core;
 
 const CLIENT: ConnectionId = ConnectionId(0);
 
-struct World {
-    broker: Broker,
-    effects: Effects,
-}
+struct World(Core);
 
 impl World {
     fn new() -> Self {
-        let mut world = Self { broker: Broker::new("/", Arc::new(Settings::default()), 1), effects: Effects::default() };
-        let capabilities = Capabilities::default();
-        let opened = Opened { user: "guest".into(), capabilities, frame_max: 131_072, channel_max: 0, origin: Box::default() };
-        world.handle(Input::Connected(CLIENT, opened));
-        world.method(AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
-        world
-    }
-
-    fn handle(&mut self, input: Input<'_>) {
-        self.broker.handle(Timestamp(1), input, &mut self.effects);
-        self.effects.drain_outputs(|_, _| {});
+        Self(Core::new(1))
     }
 
     /// The text of the refusal, if there was one.
     fn method(&mut self, class: AMQPClass) -> Option<String> {
-        let method = Method { class_method: (0, 0), class };
-        self.handle(Input::Received(CLIENT, &mut vec![Command::Method(1, Box::new(method))]));
-        self.effects.refusals.pop().map(|refusal| refusal.reply_text)
+        self.0.method(CLIENT, class)
     }
 
     fn declare_queue(&mut self, name: &str, arguments: FieldTable) -> Option<String> {
-        self.method(AMQPClass::Queue(queue::AMQPMethod::Declare(queue::Declare {
-            queue: name.into(),
-            passive: false,
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            nowait: false,
-            arguments,
-        })))
+        self.0.queue(CLIENT, name, arguments)
     }
 
     fn declare_exchange(&mut self, name: &str, kind: &str, arguments: FieldTable) -> Option<String> {
         self.method(AMQPClass::Exchange(exchange::AMQPMethod::Declare(exchange::Declare {
             exchange: name.into(),
             kind: kind.into(),
-            passive: false,
             durable: true,
-            auto_delete: false,
-            internal: false,
-            nowait: false,
             arguments,
+            ..exchange::Declare::default()
         })))
     }
 
@@ -65,22 +39,19 @@ impl World {
             queue: "q".into(),
             exchange: exchange.into(),
             routing_key: key.into(),
-            nowait: false,
             arguments,
+            ..queue::Bind::default()
         })))
     }
 
     fn consume(&mut self, arguments: FieldTable) -> Option<String> {
         let qos = Command::Qos { channel: 1, prefetch_size: 0, prefetch_count: 10, global: false };
-        self.handle(Input::Received(CLIENT, &mut vec![qos]));
+        self.0.handle(Input::Received(CLIENT, &mut vec![qos]));
         self.method(AMQPClass::Basic(basic::AMQPMethod::Consume(basic::Consume {
             queue: "q".into(),
             consumer_tag: "t".into(),
-            no_local: false,
-            no_ack: false,
-            exclusive: false,
-            nowait: false,
             arguments,
+            ..basic::Consume::default()
         })))
     }
 }
@@ -220,10 +191,10 @@ fn queues_are_refused_whole() {
     let others = QUEUES_WITH_TEXTS.iter().map(|(given, text)| (*given, (*text).to_owned()));
     for (given, text) in invalid.chain(others) {
         let mut world = World::new();
-        let before = world.broker.memory();
+        let before = world.0.broker.memory();
         assert_eq!(world.declare_queue("q", arguments(given)), precondition(&text), "{given}");
-        assert_eq!(world.broker.queue_snapshots(), [], "{given}");
-        assert_eq!((world.broker.memory(), world.broker.next_deadline()), (before, None), "{given}");
+        assert_eq!(world.0.broker.queue_snapshots(), [], "{given}");
+        assert_eq!((world.0.broker.memory(), world.0.broker.next_deadline()), (before, None), "{given}");
     }
 }
 
@@ -231,9 +202,9 @@ fn queues_are_refused_whole() {
 fn exchanges_are_refused_whole() {
     for (kind, given, text) in EXCHANGES {
         let mut world = World::new();
-        let before = (world.broker.exchange_names(), world.broker.memory());
+        let before = (world.0.broker.exchange_names(), world.0.broker.memory());
         assert_eq!(world.declare_exchange("x", kind, arguments(given)), precondition(text), "{kind} {given}");
-        assert_eq!((world.broker.exchange_names(), world.broker.memory()), before, "{kind} {given}");
+        assert_eq!((world.0.broker.exchange_names(), world.0.broker.memory()), before, "{kind} {given}");
     }
 }
 
@@ -262,6 +233,6 @@ fn consumers_are_refused_whole() {
         assert_eq!(world.declare_queue("q", arguments(&format!("x-queue-type=\"{kind}\""))), None);
         let text = format!("invalid arg '{name}' for queue 'q' in vhost '/'{why}");
         assert_eq!(world.consume(arguments(given)), precondition(&text), "{kind} {given}");
-        assert_eq!(world.broker.queue_snapshots()[0].consumers, 0, "{kind} {given}");
+        assert_eq!(world.0.broker.queue_snapshots()[0].consumers, 0, "{kind} {given}");
     }
 }

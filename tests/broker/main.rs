@@ -4,6 +4,8 @@
 
 mod administrator;
 mod bad_arguments;
+#[path = "../core/mod.rs"]
+mod core;
 mod coverage;
 mod delayed;
 mod in_process;
