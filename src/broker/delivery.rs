@@ -2,6 +2,8 @@
 //!
 //! Invariant: between inputs, a queue with ready messages has no consumer in its turn that could take one.
 
+use smallvec::SmallVec;
+
 use super::channel::unacked::Delivery;
 use super::dead_letter::Reason;
 use super::queue::effective::Overflow;
@@ -175,17 +177,24 @@ impl Broker {
         }
     }
 
-    /// A parked consumer may have become able to take messages again.
-    pub(super) fn unpark(&mut self, id: ConsumerId, effects: &mut Effects) {
-        let Some(consumer) = self.consumers.get_mut(id) else { return };
-        if consumer.parked && consumer.has_credit() {
+    /// Parked consumers may have become able to take messages again. All are back in their turns before anything is given
+    /// away: the one with the highest priority comes first (behaviour B13).
+    pub(super) fn unpark(&mut self, consumers: Vec<ConsumerId>, effects: &mut Effects) {
+        let mut queues: SmallVec<[QueueId; 4]> = SmallVec::new();
+        for id in consumers {
+            let Some(consumer) = self.consumers.get_mut(id).filter(|consumer| consumer.parked && consumer.has_credit()) else { continue };
             consumer.parked = false;
             let (queue, priority) = (consumer.queue, consumer.priority);
             if consumer.reader.is_some() {
                 self.read_on(id, effects);
-                return;
+                continue;
             }
             self.queues[queue].consumers.wait_again(id, priority);
+            queues.push(queue);
+        }
+        queues.sort_unstable();
+        queues.dedup();
+        for queue in queues {
             self.pump(queue, effects);
         }
     }
@@ -196,11 +205,8 @@ impl Broker {
         connection.pending = pending;
         connection.congested = false;
         let channels: Vec<u16> = connection.channels.keys().copied().collect();
-        for channel in channels {
-            for consumer in self.consumers_of(id, channel) {
-                self.unpark(consumer, effects);
-            }
-        }
+        let consumers = channels.into_iter().flat_map(|channel| self.consumers_of(id, channel)).collect();
+        self.unpark(consumers, effects);
     }
 }
 

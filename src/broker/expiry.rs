@@ -8,6 +8,7 @@ use super::{Broker, Effects, INTERNAL_USER, Timestamp};
 impl Broker {
     /// Lets everything happen that is due by now, in the order of the deadlines and as if each had been kept exactly.
     pub(super) fn pass_time(&mut self, now: Timestamp, effects: &mut Effects) {
+        self.asked = self.asked.max(now);
         while let Some((at, due)) = self.timers.pop(now) {
             self.now = self.now.max(at);
             self.come_due(due, effects);

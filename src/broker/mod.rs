@@ -149,6 +149,8 @@ pub struct Broker {
     settings: Arc<Settings>,
     random: Random,
     now: Timestamp,
+    /// When the input at hand came; `now` is earlier while what was due before it happens.
+    asked: Timestamp,
     alarms: Alarms,
     exchanges: SlotMap<ExchangeId, Exchange>,
     exchange_names: ByName<ExchangeId>,
@@ -185,6 +187,7 @@ impl Broker {
             settings,
             random: Random::new(seed),
             now: Timestamp::default(),
+            asked: Timestamp::default(),
             alarms: Alarms::default(),
             exchanges: SlotMap::with_key(),
             exchange_names: ByName::default(),

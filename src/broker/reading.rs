@@ -72,8 +72,8 @@ impl Broker {
             let entry = match stream.read(reader) {
                 Read::Message(offset, message) => Entry::new(message.clone(), offset),
                 Read::Paused => {
-                    // Others come first; the rest of the log is for later.
-                    self.timers.push(self.now.after(1), Due::Reading(id));
+                    // Others come first: one portion for each input.
+                    self.timers.push(self.asked.after(1), Due::Reading(id));
                     return;
                 }
                 Read::End => {

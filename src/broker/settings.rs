@@ -53,8 +53,8 @@ pub struct Profile {
     pub quorum_priorities: QuorumPriorities,
     /// V25: x-queue-version 1 is refused.
     pub queue_version_1_refused: bool,
-    /// V17: the consumer timeout holds for classic queues, too.
-    pub classic_consumer_timeout: bool,
+    /// V17: the consumer timeout holds for queues of all types, not for quorum queues alone.
+    pub consumer_timeout_of_all: bool,
     /// V17: the consumer is cancelled where the client understands it, and the channel goes on.
     pub consumer_timeout_cancels: bool,
     /// V18: an x-death that a client has sent is taken for real.
@@ -86,7 +86,7 @@ impl Profile {
         priority_takes_over: true,
         quorum_priorities: QuorumPriorities::Strict,
         queue_version_1_refused: false,
-        classic_consumer_timeout: false,
+        consumer_timeout_of_all: false,
         consumer_timeout_cancels: true,
         x_death_of_clients_counts: false,
         x_last_death: true,
@@ -103,7 +103,7 @@ impl Profile {
             acquired_count: false,
             quorum_priorities: QuorumPriorities::TwoToOne,
             queue_version_1_refused: true,
-            classic_consumer_timeout: true,
+            consumer_timeout_of_all: true,
             consumer_timeout_cancels: false,
             ..Self::PERMISSIVE
         };

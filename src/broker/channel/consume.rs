@@ -31,9 +31,7 @@ impl Broker {
         }
         let consumers: Vec<ConsumerId> = channel.consumers.values().copied().collect();
         self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::QosOk(basic::QosOk {})));
-        for consumer in consumers {
-            self.unpark(consumer, effects);
-        }
+        self.unpark(consumers, effects);
         Ok(())
     }
 

@@ -177,9 +177,7 @@ impl Broker {
             Some(channel) if channel.global_prefetch != 0 => channel.consumers.values().copied().collect(),
             _ => credited.consumers,
         };
-        for consumer in parked {
-            self.unpark(consumer, effects);
-        }
+        self.unpark(parked, effects);
         for queue in credited.queues {
             self.pump(queue, effects);
         }

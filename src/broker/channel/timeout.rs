@@ -53,18 +53,22 @@ impl Broker {
             None => is_over(self, delivery.queue, delivery.delivered),
         });
         self.open_channel(at).unacked.restore(kept);
+        let mut left: Vec<QueueId> = Vec::new();
         for consumer in late.into_iter().flatten() {
-            let queue = self.consumers.get(consumer).map(|consumer| consumer.queue);
-            if let Some(queue) = queue.and_then(|queue| self.queues.get_mut(queue)) {
+            let id = self.consumers.get(consumer).map(|consumer| consumer.queue);
+            if let Some(queue) = id.and_then(|queue| self.queues.get_mut(queue)) {
                 queue.consumers.remove(consumer);
                 let name = Arc::clone(&queue.name);
+                left.extend(id);
                 self.cancel_notify(consumer, &name, effects);
             }
         }
         let queues: BTreeSet<QueueId> = returned.iter().map(|delivery| delivery.queue).collect();
         self.requeue(at, returned, Outcome::Requeue, effects);
-        for queue in queues {
+        for queue in left {
             self.consumer_has_left(queue, effects);
+        }
+        for queue in queues {
             self.pump(queue, effects);
         }
         if let Some(oldest) = self.oldest_deadline(at) {

@@ -82,7 +82,7 @@ impl Effective {
                 && overflow == Overflow::RejectPublish
                 && found.text("dead-letter-strategy").is_some_and(|strategy| strategy == "at-least-once"),
         });
-        let times_out = kind == QueueType::Quorum || (kind == QueueType::Classic && settings.profile.classic_consumer_timeout);
+        let times_out = kind == QueueType::Quorum || settings.profile.consumer_timeout_of_all;
         Self {
             max_length: found.number("max-length").or(settings.default_max_length).filter(|_| !is_stream),
             max_length_bytes: found.number("max-length-bytes").or(settings.default_max_length_bytes),
