@@ -267,3 +267,24 @@ fn rejected_and_dead_lettered(bencher: Bencher<'_, '_>) {
         world.handle(Input::Received(CONSUMER, &mut nack));
     });
 }
+
+/// A reader comes to a stream of this length, at an offset in its middle, gets one message, and goes.
+#[divan::bench(args = [1_000, 1_000_000])]
+fn a_reader_comes_to_a_stream(bencher: Bencher<'_, '_>, length: usize) {
+    let mut world = World::new();
+    world.queue_with("q", arguments_of("stream"));
+    let keys = ["q".to_owned()];
+    for _ in 0..length / BATCH {
+        world.publish(batch("", &keys, &[7; 16]));
+    }
+    world.handle(Input::Received(CONSUMER, &mut vec![Command::Qos { channel: 1, prefetch_size: 0, prefetch_count: 1, global: false }]));
+    let middle = i64::try_from(length / 2).expect("small");
+    bencher.bench_local(|| {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-stream-offset".into(), AMQPValue::LongLongInt(middle));
+        let consume = basic::Consume { queue: "q".into(), consumer_tag: "q".into(), arguments, ..basic::Consume::default() };
+        world.method(CONSUMER, AMQPClass::Basic(basic::AMQPMethod::Consume(consume)));
+        world.ack(1, true);
+        world.cancel("q");
+    });
+}
