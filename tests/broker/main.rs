@@ -8,6 +8,7 @@ mod bad_arguments;
 mod core;
 mod coverage;
 mod delayed;
+mod hostile;
 mod in_process;
 mod properties;
 mod scenario;

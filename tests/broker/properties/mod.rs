@@ -1,10 +1,14 @@
 //! Properties that hold for every input, each against a second, simpler way to come to the same result.
 
+pub(crate) mod bench;
 mod codec;
+mod deaths;
+mod declaring;
 mod decoding;
 mod fields;
+mod ordering;
 mod remembering;
 mod routing;
 mod settling;
 mod texts;
-mod wire;
+pub(crate) mod wire;

@@ -5,7 +5,8 @@ use amq_protocol::protocol::{AMQPClass, basic, exchange, queue};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use proptest::prelude::*;
 
-use super::wire::{Bench, cases, frame_bytes, method_bytes};
+use super::bench::Bench;
+use super::wire::{cases, frame_bytes, method_bytes};
 
 #[derive(Clone, Debug)]
 enum Step {

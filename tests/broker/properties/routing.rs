@@ -7,7 +7,8 @@ use amq_protocol::protocol::{AMQPClass, basic, exchange, queue};
 use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
 use proptest::prelude::*;
 
-use super::wire::{Bench, cases, frame_bytes, method_bytes};
+use super::bench::Bench;
+use super::wire::{cases, frame_bytes, method_bytes};
 
 const QUEUES: usize = 3;
 

@@ -1,11 +1,13 @@
 //! Settlements and bounded queues against models that are plain lists.
 
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame};
+use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::protocol::{AMQPClass, basic, confirm, queue};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use proptest::prelude::*;
 
-use super::wire::{Bench, cases, frame_bytes, method_bytes};
+use super::bench::{Bench, got};
+use super::wire::{cases, frame_bytes, method_bytes};
 
 fn publish(bench: &mut Bench, body: &[u8]) -> Vec<AMQPFrame> {
     let method = basic::Publish { routing_key: "q".into(), ..basic::Publish::default() };
@@ -176,5 +178,28 @@ proptest! {
         let all = basic::AMQPMethod::Ack(basic::Ack { delivery_tag: 0, multiple: true });
         basic_method(&mut bench, all);
         prop_assert_eq!(bench.broker.memory(), 0);
+    }
+}
+
+/// A single active consumer is alone, whatever credit comes back to the one before.
+#[test]
+fn a_consumer_that_gave_way_gets_nothing_more() {
+    for prefetch in [1, 2] {
+        let mut bench = Bench::new();
+        let arguments = [("x-queue-type", AMQPValue::LongString("quorum".into())), ("x-single-active-consumer", AMQPValue::Boolean(true))];
+        bench.declare("q", &arguments);
+        bench.qos(prefetch);
+        bench.consume("q", "first", &[]);
+        let mut held = Vec::new();
+        for n in 0..6u8 {
+            held.extend(got(&bench.publish("q", AMQPProperties::default(), &[n])));
+        }
+        assert_eq!(held.len(), usize::from(prefetch));
+        let mut later = got(&bench.consume("q", "second", &[("x-priority", AMQPValue::LongInt(1))]));
+        for got_before in held {
+            later.extend(got(&bench.ack(got_before.tag)));
+        }
+        let consumers: Vec<&str> = later.iter().map(|got| got.consumer.as_str()).collect();
+        assert_eq!(consumers, vec!["second"; usize::from(prefetch)], "prefetch {prefetch}");
     }
 }

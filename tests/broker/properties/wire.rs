@@ -1,34 +1,31 @@
-//! Strategies for what can be on the wire, and a broker with one connection to try things on.
-
-use std::sync::Arc;
+//! Strategies for what can be on the wire.
 
 use amq_protocol::frame::{AMQPFrame, WriteContext, gen_frame, parse_frame};
 use amq_protocol::protocol::basic::AMQPProperties;
-use amq_protocol::protocol::{AMQPClass, channel, connection};
+use amq_protocol::protocol::{AMQPClass, connection};
 use amq_protocol::types::{AMQPValue, DecimalValue, FieldArray, FieldTable, ShortString};
 use leveret::amqp::{Command, Decoder};
-use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Opened, Settings, Timestamp};
 use proptest::prelude::*;
 
-pub(super) const FRAME_MAX: usize = 131_072;
-pub(super) const MAX_MESSAGE: u64 = 16 * 1024 * 1024;
+pub(crate) const FRAME_MAX: usize = 131_072;
+pub(crate) const MAX_MESSAGE: u64 = 16 * 1024 * 1024;
 
 /// So many cases, or as many as `PROPTEST_CASES` says; failures are printed in full and leave no files behind.
-pub(super) fn cases(usually: u32) -> ProptestConfig {
+pub(crate) fn cases(usually: u32) -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_some() { default } else { ProptestConfig { cases: usually, ..default } }
 }
 
-pub(super) fn frame_bytes(frame: &AMQPFrame) -> Vec<u8> {
+pub(crate) fn frame_bytes(frame: &AMQPFrame) -> Vec<u8> {
     gen_frame(frame)(WriteContext::from(Vec::new())).expect("a vector takes all that is written").write
 }
 
-pub(super) fn method_bytes(channel: u16, class: AMQPClass) -> Vec<u8> {
+pub(crate) fn method_bytes(channel: u16, class: AMQPClass) -> Vec<u8> {
     frame_bytes(&AMQPFrame::Method(channel, class))
 }
 
 /// A frame of any kind around any payload.
-pub(super) fn raw_frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn raw_frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![kind];
     frame.extend_from_slice(&channel.to_be_bytes());
     frame.extend_from_slice(&u32::try_from(payload.len()).expect("a short payload").to_be_bytes());
@@ -38,20 +35,20 @@ pub(super) fn raw_frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A decoder that has seen connection.open.
-pub(super) fn opened_decoder(frame_max: usize) -> Decoder {
+pub(crate) fn opened_decoder(frame_max: usize) -> Decoder {
     let mut decoder = Decoder::new(frame_max, frame_max, MAX_MESSAGE);
     let open = connection::AMQPMethod::Open(connection::Open { virtual_host: "/".into() });
     decoder.feed(&method_bytes(0, AMQPClass::Connection(open)), &mut Vec::new());
     decoder
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Vec<Command> {
+pub(crate) fn decode(bytes: &[u8]) -> Vec<Command> {
     let mut commands = Vec::new();
     opened_decoder(FRAME_MAX).feed(bytes, &mut commands);
     commands
 }
 
-pub(super) fn frames(mut bytes: &[u8]) -> Vec<AMQPFrame> {
+pub(crate) fn frames(mut bytes: &[u8]) -> Vec<AMQPFrame> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
         let (rest, frame) = parse_frame(bytes).expect("whole frames");
@@ -62,7 +59,7 @@ pub(super) fn frames(mut bytes: &[u8]) -> Vec<AMQPFrame> {
 }
 
 /// A text of at most 255 bytes.
-pub(super) fn short_text() -> impl Strategy<Value = ShortString> {
+pub(crate) fn short_text() -> impl Strategy<Value = ShortString> {
     prop_oneof![
         4 => "[a-z.]{0,12}".prop_map(String::from),
         1 => "\\PC{0,60}".prop_filter("a short string", |text| text.len() <= 255),
@@ -72,7 +69,7 @@ pub(super) fn short_text() -> impl Strategy<Value = ShortString> {
 }
 
 /// Any value that RabbitMQ's types know, nested a few levels.
-pub(super) fn value() -> impl Strategy<Value = AMQPValue> {
+pub(crate) fn value() -> impl Strategy<Value = AMQPValue> {
     let leaf = prop_oneof![
         any::<bool>().prop_map(AMQPValue::Boolean),
         any::<i8>().prop_map(AMQPValue::ShortShortInt),
@@ -98,12 +95,12 @@ pub(super) fn value() -> impl Strategy<Value = AMQPValue> {
     })
 }
 
-pub(super) fn table() -> impl Strategy<Value = FieldTable> {
+pub(crate) fn table() -> impl Strategy<Value = FieldTable> {
     prop::collection::btree_map(short_text(), value(), 0..5).prop_map(FieldTable::from)
 }
 
 /// Every property, each there or not.
-pub(super) fn properties() -> impl Strategy<Value = AMQPProperties> {
+pub(crate) fn properties() -> impl Strategy<Value = AMQPProperties> {
     let text = || prop::option::weighted(0.4, short_text());
     let first = (text(), text(), prop::option::weighted(0.4, table()), prop::option::of(any::<u8>()), prop::option::of(any::<u8>()));
     let second = (text(), text(), text(), text(), prop::option::of(any::<u64>()), text(), text(), text(), text());
@@ -158,62 +155,7 @@ pub(super) fn properties() -> impl Strategy<Value = AMQPProperties> {
 }
 
 /// The flags and values of properties, as a content header carries them.
-pub(super) fn raw_properties(properties: &AMQPProperties) -> Vec<u8> {
+pub(crate) fn raw_properties(properties: &AMQPProperties) -> Vec<u8> {
     use amq_protocol::protocol::basic::gen_properties;
     gen_properties(properties)(WriteContext::from(Vec::new())).expect("a vector takes all that is written").write
-}
-
-/// A broker with one connection and one channel.
-#[derive(Debug)]
-pub(super) struct Bench {
-    pub(super) broker: Broker,
-    effects: Effects,
-    decoder: Decoder,
-}
-
-const CONNECTION: ConnectionId = ConnectionId(0);
-
-impl Bench {
-    pub(super) fn new() -> Self {
-        let mut bench = Self {
-            broker: Broker::new("/", Arc::new(Settings::default()), 1),
-            effects: Effects::default(),
-            decoder: opened_decoder(FRAME_MAX),
-        };
-        let opened = Opened {
-            user: "guest".into(),
-            capabilities: Capabilities::default(),
-            frame_max: FRAME_MAX,
-            channel_max: 0,
-            origin: Box::default(),
-        };
-        bench.broker.handle(Timestamp(0), Input::Connected(CONNECTION, opened), &mut bench.effects);
-        bench.say(&method_bytes(1, AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {}))));
-        bench
-    }
-
-    /// Sends bytes to the broker; returns the frames that it answers with.
-    pub(super) fn say(&mut self, bytes: &[u8]) -> Vec<AMQPFrame> {
-        let mut commands = Vec::new();
-        self.decoder.feed(bytes, &mut commands);
-        self.broker.handle(Timestamp(0), Input::Received(CONNECTION, &mut commands), &mut self.effects);
-        let mut all = Vec::new();
-        self.effects.drain_outputs(|_, output| all.extend(frames(&output.to_vec())));
-        all
-    }
-
-    pub(super) fn method(&mut self, class: AMQPClass) -> Vec<AMQPFrame> {
-        self.say(&method_bytes(1, class))
-    }
-
-    /// Opens the channel again if it was closed; `true` when it was.
-    pub(super) fn reopened(&mut self, answer: &[AMQPFrame]) -> Option<u16> {
-        let code = answer.iter().find_map(|frame| match frame {
-            AMQPFrame::Method(1, AMQPClass::Channel(channel::AMQPMethod::Close(close))) => Some(close.reply_code),
-            _ => None,
-        })?;
-        self.method(AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})));
-        self.method(AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
-        Some(code)
-    }
 }
