@@ -12,6 +12,7 @@ mod model;
 mod noise;
 mod op;
 mod random;
+mod semantics;
 mod wire;
 mod world;
 

@@ -6,13 +6,24 @@ use amq_protocol::protocol::{AMQPClass, basic};
 use leveret::amqp::frame::{self, Envelope};
 
 /// What arrives at a client: a method, and the content that belongs to it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Event {
     pub(super) channel: u16,
     pub(super) class: AMQPClass,
+    pub(super) properties: AMQPProperties,
     pub(super) body: Vec<u8>,
     /// Bytes that it took on the wire.
     pub(super) size: usize,
+}
+
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", self.channel, self.class)?;
+        match self.body.first_chunk::<8>() {
+            Some(id) => write!(f, " {:x} {:?}", u64::from_be_bytes(*id), self.properties.headers()),
+            None => Ok(()),
+        }
+    }
 }
 
 pub(super) fn put(frame: &AMQPFrame, out: &mut Vec<u8>) {
@@ -47,12 +58,13 @@ pub(super) fn read_all(mut input: &[u8], frame_max: usize) -> Vec<Event> {
             AMQPFrame::Method(channel, class) => {
                 assert!(missing.is_none_or(|m| m == 0), "a method in the middle of a content");
                 missing = has_content(&class).then_some(usize::MAX);
-                events.push(Event { channel, class, body: Vec::new(), size });
+                events.push(Event { channel, class, properties: AMQPProperties::default(), body: Vec::new(), size });
             }
             AMQPFrame::Header(channel, header) => {
                 let event = events.last_mut().expect("a method first");
                 assert_eq!((channel, missing), (event.channel, Some(usize::MAX)), "a content header that nobody expects");
                 missing = Some(usize::try_from(header.body_size).expect("a size"));
+                event.properties = header.properties;
                 event.size += size;
             }
             AMQPFrame::Body(channel, part) => {
