@@ -17,11 +17,14 @@ pub(super) struct Tastes {
     pub(super) bounded: usize,
     /// Whether what all share (the predeclared exchanges) is used as well.
     pub(super) shared: bool,
+    /// Whether anything at all is asked for, which no model follows.
+    pub(super) wild: bool,
 }
 
 const KEYS: [&str; 9] = ["", "a", "b", "a.b", "a.b.c", "b.a", "a..b", ".", "c.c.c"];
 const PATTERNS: [&str; 9] = ["", "a", "#", "*", "a.*", "a.#", "#.b.#", "*.b", "*.*.c"];
 const KINDS: [&str; 4] = ["direct", "fanout", "topic", "headers"];
+const WILD_KINDS: [&str; 5] = ["x-delayed-message", "x-recent-history", "x-consistent-hash", "x-random", "x-modulus-hash"];
 const PREDECLARED: [&str; 4] = ["amq.direct", "amq.fanout", "amq.topic", "amq.match"];
 
 pub(super) struct Chooser<'a> {
@@ -81,7 +84,8 @@ impl Chooser<'_> {
                 channel.consumers.entry(tag.clone()).or_insert(no_ack);
                 let exclusive = self.random.percent(4);
                 let priority = if self.random.percent(20) { 5 } else { 0 };
-                Op::Consume(Consume { queue, tag, no_ack, exclusive, priority })
+                let wild = self.wild();
+                Op::Consume(Consume { queue, tag, no_ack, exclusive, priority, wild })
             }
             4 => {
                 let global = self.random.percent(25);
@@ -177,7 +181,13 @@ impl Chooser<'_> {
         };
         let size = if self.random.percent(self.tastes.large) { 8192 + self.random.below(12_000) } else { 8 + self.random.below(200) };
         let headers = if self.random.percent(30) { self.headers() } else { Headers::new() };
-        Publish { exchange, key, mandatory: self.random.percent(30), headers, id, size }
+        let mandatory = self.random.percent(30);
+        Publish { exchange, key, mandatory, headers, id, size, wild: self.wild() }
+    }
+
+    /// Now and then, where anything is asked for.
+    fn wild(&mut self) -> Option<u64> {
+        (self.tastes.wild && self.random.percent(60)).then(|| self.random.next())
     }
 
     fn headers(&mut self) -> Headers {
@@ -209,11 +219,18 @@ impl Chooser<'_> {
     /// The properties mostly follow from the name, so that declaring it again works.
     fn declare(&mut self, name: String) -> Op {
         if self.random.percent(5) {
-            let spec = QueueSpec { durable: false, exclusive: true, auto_delete: true, max_length: None, reject_publish: false };
+            let spec =
+                QueueSpec { durable: false, exclusive: true, auto_delete: true, max_length: None, reject_publish: false, wild: None };
             return Op::QueueDeclare(String::new(), spec);
         }
         if name.starts_with("amq.") {
             return Op::QueueDeclarePassive(name);
+        }
+        if let Some(seed) = self.wild() {
+            let durable = self.random.percent(90);
+            let spec =
+                QueueSpec { durable, exclusive: false, auto_delete: false, max_length: None, reject_publish: false, wild: Some(seed) };
+            return Op::QueueDeclare(name, spec);
         }
         let number = name.bytes().map(usize::from).sum::<usize>() * 31 % 97;
         let odd = self.random.below(60) == 0;
@@ -226,6 +243,7 @@ impl Chooser<'_> {
                 auto_delete: (number % 5 == 1) ^ odd,
                 max_length: bounded.then_some(i32::try_from(number % 6).expect("a small number")),
                 reject_publish: bounded && number % 2 == 0,
+                wild: None,
             },
         )
     }
@@ -242,7 +260,8 @@ impl Chooser<'_> {
         let number = usize::from(name.bytes().last().unwrap_or(0));
         let odd = self.random.below(80) == 0;
         let alternate = (number % 3 == 2).then(|| format!("{}e{}", self.tastes.prefix, number % 2));
-        ExchangeSpec { kind: KINDS[number % 4], auto_delete: (number % 5 == 0) ^ odd, internal: number % 10 == 4, alternate }
+        let kind = if self.wild().is_some() { self.random.pick(&WILD_KINDS) } else { KINDS[number % 4] };
+        ExchangeSpec { kind, auto_delete: (number % 5 == 0) ^ odd, internal: number % 10 == 4, alternate }
     }
 
     fn binding(&mut self, destination: String) -> BindingSpec {

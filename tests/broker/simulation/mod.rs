@@ -13,6 +13,7 @@ mod noise;
 mod op;
 mod random;
 mod semantics;
+mod wild;
 mod wire;
 mod world;
 
@@ -45,6 +46,7 @@ fn run(seed: u64) -> World {
         large: [0, 5, 30][random.below(3)],
         bounded: [0, 30, 60][random.below(3)],
         shared: random.percent(70),
+        wild: false,
     };
     let connections = 1 + random.below(5);
     let mut world = World::new(seed, tastes, connections);
@@ -96,7 +98,8 @@ fn the_same_seed_gives_the_same_bytes() {
 fn damaged_bytes_harm_nobody_else() {
     for seed in seeds(12) {
         replayable("damaged_bytes_harm_nobody_else", seed, || {
-            let tastes = Tastes { prefix: "undisturbed-".to_owned(), queues: 3, exchanges: 9, large: 5, bounded: 30, shared: false };
+            let tastes =
+                Tastes { prefix: "undisturbed-".to_owned(), queues: 3, exchanges: 9, large: 5, bounded: 30, shared: false, wild: false };
             let mut world = World::new(seed, tastes, 2);
             world.add_noise(3);
             for tick in 1..=3_000 {

@@ -9,6 +9,7 @@ use super::link::opened_decoder;
 use super::model::Step;
 use super::op::Op;
 use super::random::Random;
+use super::wild;
 use super::wire;
 use super::world::World;
 
@@ -68,8 +69,11 @@ impl World {
         if self.noise.connections[index].is_none() {
             return self.noisy_connection(id);
         }
-        if self.random.below(400) == 0 {
-            return self.noisy_end(id);
+        match self.random.below(400) {
+            0 => return self.noisy_end(id),
+            1..10 => return self.noisy_policy(),
+            10..20 => self.let_time_pass(),
+            _ => {}
         }
         let bytes = self.noisy_bytes(index, id);
         self.noisy_input(index, id, &bytes);
@@ -88,8 +92,18 @@ impl World {
         self.noise.connections[(id - FIRST) as usize] = None;
     }
 
+    /// An administrator lays anything over what is theirs, or takes it off again.
+    fn noisy_policy(&mut self) {
+        let operator = self.random.percent(30);
+        let input = match wild::policy(self.random.next(), operator, PREFIX) {
+            Some(policy) => Input::SetPolicy { operator, policy: Box::new(policy), user: "guest" },
+            None => Input::ClearPolicy { operator, name: PREFIX, user: "guest" },
+        };
+        self.input(input, Step::Flushed);
+    }
+
     fn noisy_bytes(&mut self, index: usize, id: u32) -> Vec<u8> {
-        let tastes = Tastes { prefix: PREFIX.to_owned(), queues: 4, exchanges: 8, large: 5, bounded: 40, shared: false };
+        let tastes = Tastes { prefix: PREFIX.to_owned(), queues: 4, exchanges: 8, large: 5, bounded: 40, shared: false, wild: true };
         let Some(noisy) = &mut self.noise.connections[index] else { return Vec::new() };
         let mut bytes = Vec::new();
         for _ in 0..=self.random.below(4) {
@@ -126,6 +140,9 @@ impl World {
             if self.noise.connections[index].is_some() {
                 self.noisy_end(FIRST + u32::try_from(index).expect("a few connections"));
             }
+        }
+        for operator in [false, true] {
+            self.input(Input::ClearPolicy { operator, name: PREFIX, user: "guest" }, Step::Flushed);
         }
         self.noisy_connection(FIRST);
         let mut bytes = Vec::new();

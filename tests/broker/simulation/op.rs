@@ -6,7 +6,7 @@ use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, connection, exchange, queue, tx};
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-use super::wire;
+use super::{wild, wire};
 
 /// Header names with their values, and what binding arguments want of them.
 pub(super) type Headers = BTreeMap<String, i32>;
@@ -26,6 +26,8 @@ pub(super) struct QueueSpec {
     pub(super) auto_delete: bool,
     pub(super) max_length: Option<i32>,
     pub(super) reject_publish: bool,
+    /// Any other arguments, which follow from this.
+    pub(super) wild: Option<u64>,
 }
 
 /// One end of a binding, and what it asks for.
@@ -48,6 +50,8 @@ pub(super) struct Publish {
     /// Publisher and sequence number.
     pub(super) id: u64,
     pub(super) size: usize,
+    /// Any other properties, which follow from this.
+    pub(super) wild: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +61,7 @@ pub(super) struct Consume {
     pub(super) no_ack: bool,
     pub(super) exclusive: bool,
     pub(super) priority: i32,
+    pub(super) wild: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +129,9 @@ impl QueueSpec {
         if self.reject_publish {
             table.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
         }
+        if let Some(seed) = self.wild {
+            wild::queue_arguments(seed, &mut table);
+        }
         table
     }
 }
@@ -136,6 +144,9 @@ impl Op {
             let mut properties = AMQPProperties::default();
             if !publish.headers.is_empty() {
                 properties = properties.with_headers(table(&publish.headers, None));
+            }
+            if let Some(seed) = publish.wild {
+                properties = wild::properties(seed);
             }
             wire::put_content(channel, properties, &body(publish.id, publish.size), frame_max, out);
         }
@@ -182,6 +193,9 @@ impl Op {
                 let mut arguments = FieldTable::default();
                 if let Some(alternate) = spec.alternate {
                     arguments.insert("alternate-exchange".into(), AMQPValue::LongString(alternate.into()));
+                }
+                if spec.kind == "x-delayed-message" {
+                    arguments.insert("x-delayed-type".into(), AMQPValue::LongString("topic".into()));
                 }
                 Method::Declare(exchange::Declare {
                     exchange: name.into(),
@@ -263,6 +277,9 @@ impl Op {
                 let mut arguments = FieldTable::default();
                 if consume.priority != 0 {
                     arguments.insert("x-priority".into(), AMQPValue::LongInt(consume.priority));
+                }
+                if let Some(seed) = consume.wild {
+                    wild::consumer_arguments(seed, &mut arguments);
                 }
                 Method::Consume(basic::Consume {
                     queue: consume.queue.into(),

@@ -82,9 +82,13 @@ impl World {
             }
             4 => self.disconnect(id),
             5 => self.switch_alarm(),
-            6 => self.now = Timestamp(self.now.0 + self.random.next() % if self.random.percent(5) { 1_000_000_000 } else { 500 }),
+            6 => self.let_time_pass(),
             _ => link.send_heartbeat(),
         }
+    }
+
+    pub(super) fn let_time_pass(&mut self) {
+        self.now = Timestamp(self.now.0 + self.random.next() % if self.random.percent(5) { 1_000_000_000 } else { 500 });
     }
 
     fn choose(&mut self, id: u32) {
