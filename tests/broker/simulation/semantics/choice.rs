@@ -1,8 +1,10 @@
 //! What happens next. The model knows what there is to choose from.
 
+use std::collections::BTreeSet;
+
 use super::super::random::Random;
 use super::methods::{Fate, Op, Start};
-use super::model::{At, Copy, Model};
+use super::model::{At, Copy, Held, Model};
 use super::spec::{FANOUT, Kind, Limits, PERMANENT, Spec, draw_limits, some_time};
 
 #[derive(Debug)]
@@ -10,6 +12,9 @@ pub(super) struct Chooser {
     pub(super) random: Random,
     /// What each queue is, whenever it is there.
     pub(super) specs: Vec<Spec>,
+    /// RabbitMQ 3.13 is to be shown.
+    pub(super) is_old: bool,
+    longest_pause: u64,
     next_id: u64,
     next_tag: u64,
 }
@@ -18,8 +23,19 @@ impl Chooser {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x71_4E);
         let queues = 2 + random.below(5);
-        let specs = (0..queues).map(|n| Spec::draw(&mut random, &format!("q{n}"), queues)).collect();
-        Self { random, specs, next_id: 0, next_tag: 0 }
+        let mut specs: Vec<Spec> = (0..queues).map(|n| Spec::draw(&mut random, &format!("q{n}"), queues)).collect();
+        let is_old = random.percent(25);
+        let quorum = specs.iter_mut().find(|spec| spec.kind == Kind::Quorum);
+        let keeps = quorum.filter(|_| random.percent(40)).map(|spec| spec.keep_dead_letters(format!("q{}", random.below(queues))));
+        if is_old {
+            for spec in &mut specs {
+                spec.consumer_timeout = None;
+                spec.delivery_limit = spec.delivery_limit.filter(|limit| *limit >= 0);
+            }
+        }
+        // What is kept is tried again every second, however long nothing happens.
+        let longest_pause = if keeps.is_some() { 60_000 } else { u64::MAX };
+        Self { random, specs, is_old, longest_pause, next_id: 0, next_tag: 0 }
     }
 
     fn name(&mut self) -> String {
@@ -94,17 +110,25 @@ impl Chooser {
             return Op::Nothing;
         }
         let (at, tag) = all[self.random.below(all.len())];
-        let fate = [Fate::Ack, Fate::Discard, Fate::Nack, Fate::Reject][self.random.weighted(&[45, 25, 15, 15])];
-        Op::Settle { at, tag, multiple: fate != Fate::Reject && self.random.percent(25), fate }
+        let drawn = [Fate::Ack, Fate::Discard, Fate::Nack, Fate::Reject][self.random.weighted(&[45, 25, 15, 15])];
+        // A stream of old takes acks alone.
+        let of_stream = |held: &Held| self.spec(&held.queue).kind == Kind::Stream;
+        let only_acks = self.is_old && model.channels[&at].held.range(..=tag).any(|(_, held)| of_stream(held));
+        let fate = if only_acks { Fate::Ack } else { drawn };
+        let multiple = fate != Fate::Reject && self.random.percent(25);
+        // In which order several queues bury what is rejected together is nobody's promise.
+        let queues: BTreeSet<&String> = model.channels[&at].held.range(..=tag).map(|(_, held)| &held.queue).collect();
+        Op::Settle { at, tag, multiple: multiple && (fate != Fate::Discard || queues.len() == 1), fate }
     }
 
     /// How long nothing happens before.
     pub(super) fn pause(&mut self) -> u64 {
-        match self.random.weighted(&[50, 35, 14, 1]) {
+        let pause = match self.random.weighted(&[50, 35, 14, 1]) {
             0 => 0,
             1 => self.random.next() % 300_000,
             2 => self.random.next() % 8_000_000,
             _ => self.random.next() % 3_000_000_000,
-        }
+        };
+        pause.min(self.longest_pause)
     }
 }

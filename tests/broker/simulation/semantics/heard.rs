@@ -101,7 +101,7 @@ fn address(event: &Event) -> (&str, &str) {
 }
 
 /// Whether this brings the message as it must be here: another copy may have come on another way, or at another time.
-pub(super) fn brings(event: &Event, copy: &Copy, kind: Kind) -> bool {
+pub(super) fn brings(event: &Event, copy: &Copy, (kind, is_old): (Kind, bool)) -> bool {
     let expiration = copy.expiration.filter(|_| copy.deaths.is_empty()).map(|ttl| ttl.to_string());
     let headers = event.properties.headers().clone().unwrap_or_default();
     let header = |name: &str| headers.inner().get(name).cloned();
@@ -116,7 +116,7 @@ pub(super) fn brings(event: &Event, copy: &Copy, kind: Kind) -> bool {
         && *event.properties.priority() == copy.priority
         && deaths_of(&headers) == deaths
         && header("x-first-death-queue").zip(header("x-first-death-reason")) == first
-        && header("x-last-death-queue").zip(header("x-last-death-reason")) == last
+        && header("x-last-death-queue").zip(header("x-last-death-reason")) == last.filter(|_| !is_old)
         && header("x-delivery-count") == counted(copy.returns)
-        && header("x-acquired-count") == counted(copy.returns + copy.uncounted)
+        && header("x-acquired-count") == counted(copy.returns + copy.uncounted).filter(|_| !is_old)
 }

@@ -160,7 +160,7 @@ impl Model {
             let active = queue.consumers.iter().find(|consumer| queue.active == Some(consumer.unique)).cloned();
             match active {
                 None => queue.active = Some(unique),
-                Some(active) if queue.spec.kind == Kind::Quorum && priority > active.priority => {
+                Some(active) if queue.spec.kind == Kind::Quorum && priority > active.priority && !self.is_old => {
                     queue.hands_over = true;
                     self.reached.insert("hand-over");
                     self.hand_over(name);
@@ -215,7 +215,7 @@ impl Model {
         let event = self.heard.reply(at);
         let AMQPClass::Basic(basic::AMQPMethod::GetOk(ok)) = &event.class else { panic!("{event:?}") };
         assert_eq!((id_of(&event.body), ok.redelivered, ok.message_count as usize), (copy.id, copy.redelivered, queue.ready.len()));
-        assert!(brings(&event, &copy, queue.spec.kind), "{name} has {copy:?}, and gives {event:?}");
+        assert!(brings(&event, &copy, (queue.spec.kind, self.is_old)), "{name} has {copy:?}, and gives {event:?}");
         if !no_ack {
             queue.unacked += 1;
             let held = Held { queue: name.to_owned(), unique: queue.unique, consumer: None, delivered: now, copy };
@@ -231,8 +231,13 @@ impl Model {
         } else {
             channel.held.remove(&tag).into_iter().collect()
         };
+        // Rejected together, what one consumer held goes before what another did (behaviour D5).
+        let mut taken = taken;
+        if fate == Fate::Discard {
+            taken.sort_by_cached_key(|held| self.consumer_tag(held));
+        }
         match fate {
-            Fate::Nack | Fate::Reject => self.take_back(taken, fate == Fate::Reject),
+            Fate::Nack | Fate::Reject => self.take_back(taken, fate == Fate::Reject || self.is_old),
             Fate::Ack | Fate::Discard => {
                 let mut queues = Vec::new();
                 for held in taken {
@@ -248,6 +253,12 @@ impl Model {
         }
     }
 
+    /// `None` for basic.get, and where the consumer has gone.
+    fn consumer_tag(&self, held: &Held) -> Option<String> {
+        let mut consumers = self.queues.get(&held.queue)?.consumers.iter();
+        consumers.find(|consumer| Some(consumer.unique) == held.consumer).map(|consumer| consumer.tag.clone())
+    }
+
     /// A delivery is settled; `false` when its queue is gone.
     fn leave(&mut self, held: &Held) -> bool {
         let Some(queue) = self.queues.get_mut(&held.queue).filter(|queue| queue.unique == held.unique) else { return false };
@@ -260,6 +271,7 @@ impl Model {
 
     /// Deliveries go back to their queues. `counts`: towards the delivery limit.
     pub(super) fn take_back(&mut self, all: Vec<Held>, counts: bool) {
+        let is_old = self.is_old;
         let mut queues: Vec<String> = Vec::new();
         for held in all {
             let there = self.leave(&held);
@@ -275,11 +287,12 @@ impl Model {
                 Kind::Quorum => copy.uncounted += 1,
                 Kind::Classic => {}
             }
-            let limit = queue.spec.delivery_limit.unwrap_or(20);
-            if counts && queue.spec.kind == Kind::Quorum && limit >= 0 && copy.returns > limit {
+            let usual = if is_old { None } else { Some(20) };
+            let limit = queue.spec.delivery_limit.or(usual).filter(|limit| *limit >= 0);
+            if counts && queue.spec.kind == Kind::Quorum && limit.is_some_and(|limit| copy.returns > limit) {
                 self.bury(&name, copy, super::model::DELIVERY_LIMIT);
             } else {
-                queue.take_back(copy);
+                queue.take_back(copy, limit);
             }
         }
         for queue in &queues {
@@ -394,7 +407,7 @@ impl Model {
             assert!(!passed.into_iter().any(|stored| wanted(&stored.copy)), "{name} gives {consumer:?} offset {offset} instead of {next}");
             let stored = queue.log.iter().find(|stored| stored.offset == offset).expect("a message of the stream").clone();
             assert!(wanted(&stored.copy), "{name} gives {consumer:?} {stored:?}");
-            assert!(brings(&event, &stored.copy, Kind::Stream), "{name} has {stored:?}, and gives {event:?}");
+            assert!(brings(&event, &stored.copy, (Kind::Stream, self.is_old)), "{name} has {stored:?}, and gives {event:?}");
             next = offset + 1;
             queue.unacked += 1;
             let held = Held {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::wire::Event;
 use super::heard::{Heard, brings};
-use super::spec::{FANOUT, Kind, Limits, PERMANENT, Spec};
+use super::spec::{CONSUMER_TIMEOUT, FANOUT, Kind, Limits, PERMANENT, Spec};
 
 /// A channel of a connection.
 pub(super) type At = (u32, u16);
@@ -99,6 +99,9 @@ pub(super) struct Queue {
     next_place: i64,
     next_return: i64,
     full: bool,
+    /// Dead letters that nobody has taken, and when they are tried again.
+    held: Vec<(Copy, &'static str)>,
+    retry: Option<u64>,
     pub(super) log: Vec<Stored>,
     pub(super) next_offset: u64,
 }
@@ -134,6 +137,8 @@ struct Dead {
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) now: u64,
+    /// RabbitMQ 3.13 is shown, and not 4.x.
+    pub(super) is_old: bool,
     pub(super) queues: BTreeMap<String, Queue>,
     pub(super) channels: BTreeMap<At, Channel>,
     pub(super) policies: BTreeMap<String, Limits>,
@@ -159,13 +164,18 @@ impl Queue {
             next_place: 0,
             next_return: i64::MIN,
             full: false,
+            held: Vec::new(),
+            retry: None,
             log: Vec::new(),
             next_offset: 0,
         }
     }
 
-    fn top_level(&self) -> u8 {
-        if self.spec.kind == Kind::Quorum { 31 } else { self.spec.max_priority }
+    fn top_level(&self, is_old: bool) -> u8 {
+        match self.spec.kind {
+            Kind::Quorum if !is_old => 31,
+            _ => self.spec.max_priority,
+        }
     }
 
     fn insert(&mut self, copy: Copy) {
@@ -174,9 +184,9 @@ impl Queue {
     }
 
     /// To where it was; in a quorum queue before all others or, without a delivery limit, behind them.
-    pub(super) fn take_back(&mut self, mut copy: Copy) {
+    pub(super) fn take_back(&mut self, mut copy: Copy, limit: Option<i64>) {
         if self.spec.kind == Kind::Quorum {
-            let place = if self.spec.delivery_limit == Some(-1) { &mut self.next_place } else { &mut self.next_return };
+            let place = if limit.is_none() { &mut self.next_place } else { &mut self.next_return };
             *place += 1;
             copy.place = *place;
         }
@@ -207,8 +217,8 @@ impl Queue {
 }
 
 impl Model {
-    pub(super) fn new(now: u64) -> Self {
-        Self { now, ..Self::default() }
+    pub(super) fn new(now: u64, is_old: bool) -> Self {
+        Self { now, is_old, ..Self::default() }
     }
 
     pub(super) fn unique(&mut self) -> u64 {
@@ -241,6 +251,12 @@ impl Model {
                     self.reached.insert("unused queue");
                 }
                 Due::Settlement(at) => self.time_out(at),
+                Due::Retry(name) => {
+                    let queue = self.queues.get_mut(&name).expect("it is there");
+                    queue.retry = None;
+                    let held = std::mem::take(&mut queue.held);
+                    held.into_iter().for_each(|(copy, reason)| self.bury(&name, copy, reason));
+                }
             }
             self.route_dead_letters();
         }
@@ -252,6 +268,7 @@ impl Model {
         for (name, queue) in &self.queues {
             let head = queue.ready.first().and_then(|copy| copy.expires);
             all.extend(head.map(|at| (at, Due::Expiry(name.clone()))));
+            all.extend(queue.retry.map(|at| (at, Due::Retry(name.clone()))));
             let unused = queue.limits.expires.filter(|_| queue.consumers.is_empty());
             all.extend(unused.map(|expires| (queue.last_used + expires, Due::Unused(name.clone()))));
         }
@@ -265,8 +282,8 @@ impl Model {
     fn settlement_deadline(&self, held: &Held) -> Option<u64> {
         let queue = self.queues.get(&held.queue).filter(|queue| queue.unique == held.unique)?;
         match queue.spec.kind {
-            Kind::Quorum => Some(held.delivered + queue.spec.consumer_timeout.unwrap_or(1_800_000)),
-            Kind::Classic | Kind::Stream => None,
+            Kind::Quorum if !self.is_old => Some(held.delivered + queue.spec.consumer_timeout.unwrap_or(CONSUMER_TIMEOUT)),
+            Kind::Quorum | Kind::Classic | Kind::Stream => None,
         }
     }
 
@@ -293,7 +310,7 @@ impl Model {
 
     /// A message comes to a queue; `false` when it is refused.
     pub(super) fn arrive(&mut self, name: &str, mut copy: Copy) -> bool {
-        let now = self.now;
+        let (now, is_old) = (self.now, self.is_old);
         let Some(queue) = self.queues.get_mut(name) else { return true };
         if queue.spec.kind == Kind::Stream {
             queue.log.push(Stored { copy, offset: queue.next_offset, appended: now });
@@ -307,7 +324,7 @@ impl Model {
         }
         queue.next_place += 1;
         copy.place = queue.next_place;
-        copy.level = copy.priority.unwrap_or(0).min(queue.top_level());
+        copy.level = copy.priority.unwrap_or(0).min(queue.top_level(is_old));
         copy.expires = copy.expiration.into_iter().chain(queue.limits.ttl).min().map(|ttl| now + ttl);
         if refused {
             self.reached.insert("refused and dead-lettered");
@@ -370,7 +387,7 @@ impl Model {
     }
 
     fn deliver(&mut self, name: &str, copy: Copy) {
-        let (eligible, kind) = (self.eligible(name), self.queues[name].spec.kind);
+        let (eligible, kind) = (self.eligible(name), (self.queues[name].spec.kind, self.is_old));
         let is_it = |event: &Event, redelivered: bool| redelivered == copy.redelivered && brings(event, &copy, kind);
         let Some((consumer, tag)) =
             eligible.iter().find_map(|consumer| self.heard.take_delivery(consumer, is_it).map(|(tag, _)| (consumer, tag)))
@@ -400,6 +417,7 @@ impl Model {
     pub(super) fn route_dead_letters(&mut self) {
         while let Some(dead) = self.dead.pop_front() {
             let Dead { queue, exchange, key, mut copy, reason } = dead;
+            let before = copy.clone();
             self.reached.insert("dead letter");
             let same = |death: &Death| death.queue == queue && death.reason == reason;
             let count = match copy.deaths.iter().position(same) {
@@ -407,23 +425,36 @@ impl Model {
                 None => 1,
             };
             copy.deaths.insert(0, Death { queue: queue.clone(), reason, count });
-            copy.first_death.get_or_insert((queue, reason));
+            copy.first_death.get_or_insert((queue.clone(), reason));
             let key = key.unwrap_or_else(|| copy.key.clone());
-            let targets: Vec<String> = match exchange.as_str() {
+            let mut targets: Vec<String> = match exchange.as_str() {
                 FANOUT => PERMANENT.iter().map(|name| (*name).to_owned()).collect(),
                 _ => vec![key.clone()],
             };
-            for target in targets {
-                if !self.queues.contains_key(&target) {
-                    continue;
-                }
+            targets.retain(|target| {
                 // Back where it was, and nobody has rejected it on its way.
-                let back = copy.deaths.iter().position(|death| death.queue == target);
+                let back = copy.deaths.iter().position(|death| death.queue == *target);
                 let automatic = back.is_some_and(|back| copy.deaths[..=back].iter().all(|death| death.reason != REJECTED));
                 if automatic && reason != REJECTED {
                     self.reached.insert("cycle");
+                }
+                self.queues.contains_key(target) && (reason == REJECTED || !automatic)
+            });
+            if targets.is_empty() {
+                self.reached.insert("nowhere to go");
+            }
+            if self.queues.get(&queue).is_some_and(|queue| queue.spec.at_least_once) {
+                let mut taken = targets.iter().map(|target| !self.queues.get_mut(target).expect("it is there").refuses());
+                if targets.is_empty() || !taken.all(|taken| taken) {
+                    let retry = self.now + 1000;
+                    let queue = self.queues.get_mut(&queue).expect("it is there");
+                    queue.held.push((before, reason));
+                    queue.retry.get_or_insert(retry);
+                    self.reached.insert("kept");
                     continue;
                 }
+            }
+            for target in targets {
                 let mut anew = Copy::new(copy.id, copy.size, &exchange, &key);
                 anew.priority = copy.priority;
                 anew.deaths.clone_from(&copy.deaths);
@@ -439,4 +470,5 @@ enum Due {
     Expiry(String),
     Unused(String),
     Settlement(At),
+    Retry(String),
 }

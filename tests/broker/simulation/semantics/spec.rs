@@ -59,6 +59,8 @@ pub(super) struct Spec {
     pub(super) kind: Kind,
     pub(super) own: Limits,
     pub(super) overflow: Option<&'static str>,
+    /// Dead letters are kept until a queue has taken them.
+    pub(super) at_least_once: bool,
     pub(super) max_priority: u8,
     pub(super) single_active: bool,
     /// Quorum: -1 is no limit.
@@ -70,6 +72,8 @@ pub(super) struct Spec {
     pub(super) max_age: Option<u64>,
 }
 
+/// In milliseconds, where a queue says nothing.
+pub(super) const CONSUMER_TIMEOUT: u64 = 1_800_000;
 /// Bytes after which a segment of a stream is cut.
 pub(super) const SEGMENT: u64 = 600;
 /// The queues that live as long as the run; the exchange [`FANOUT`] leads to them.
@@ -94,6 +98,7 @@ impl Spec {
         Self {
             kind,
             own,
+            at_least_once: false,
             overflow: if kind == Kind::Stream { None } else { overflows[random.below(overflows.len())] },
             max_priority: if classic && random.percent(35) { [1, 3, 9][random.below(3)] } else { 0 },
             single_active: kind != Kind::Stream && random.percent(30),
@@ -102,6 +107,13 @@ impl Spec {
             max_bytes: (kind == Kind::Stream && random.percent(50)).then(|| 300 + random.next() % 3000),
             max_age: (kind == Kind::Stream && random.percent(50)).then(|| 500 + random.next() % 10_000),
         }
+    }
+
+    /// Of a quorum queue whose dead letters are kept, and where they go.
+    pub(super) fn keep_dead_letters(&mut self, key: String) {
+        self.at_least_once = true;
+        self.overflow = Some("reject-publish");
+        (self.own.dead_letter_exchange, self.own.dead_letter_key) = (Some(String::new()), Some(key));
     }
 
     pub(super) fn arguments(&self) -> FieldTable {
@@ -118,6 +130,7 @@ impl Spec {
             ("x-dead-letter-exchange", dead_letter_exchange.as_deref().map(text)),
             ("x-dead-letter-routing-key", dead_letter_key.as_deref().map(text)),
             ("x-overflow", self.overflow.map(text)),
+            ("x-dead-letter-strategy", self.at_least_once.then(|| text("at-least-once"))),
             ("x-max-priority", (self.max_priority > 0).then_some(AMQPValue::ShortShortUInt(self.max_priority))),
             ("x-single-active-consumer", self.single_active.then_some(AMQPValue::Boolean(true))),
             ("x-delivery-limit", self.delivery_limit.map(AMQPValue::LongLongInt)),

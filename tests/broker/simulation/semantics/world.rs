@@ -7,7 +7,7 @@ use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, exchange, queue};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::amqp::Decoder;
-use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Opened, Settings, Timestamp};
+use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Opened, Profile, Settings, Timestamp};
 
 use super::super::link::opened_decoder;
 use super::super::op;
@@ -40,13 +40,17 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64, small_steps: bool) -> Self {
-        let settings = Settings { outbox_high: usize::MAX, ..Settings::default() };
+        let chooser = Chooser::new(seed);
+        let is_old = chooser.is_old;
+        let profile = Profile::named(if is_old { "3.13" } else { "permissive" }).expect("a profile");
+        let consumer_timeout = (!is_old).then_some(super::spec::CONSUMER_TIMEOUT);
+        let settings = Settings { outbox_high: usize::MAX, profile, consumer_timeout, ..Settings::default() };
         let mut world = Self {
             broker: Broker::new("/", Arc::new(settings), seed),
             effects: Effects::default(),
             decoders: BTreeMap::new(),
-            model: Model::new(BEGINNING),
-            chooser: Chooser::new(seed),
+            model: Model::new(BEGINNING, is_old),
+            chooser,
             now: BEGINNING,
             small_steps: small_steps.then(|| Random::new(seed)),
             hashes: BTreeMap::new(),
