@@ -373,6 +373,100 @@ async def qos():
             await messages[-1].ack(multiple=True)
 
 
+@check("time to live: expiration in seconds, and the queue's own, gone without a trace")
+async def time_to_live():
+    async with channel() as on:
+        plain = await on.declare_queue(exclusive=True)
+        brief = await on.declare_queue(exclusive=True, arguments={"x-message-ttl": 50})
+        await on.default_exchange.publish(Message(b"brief", expiration=0.05), plain.name)
+        await on.default_exchange.publish(Message(b"long", expiration=60), brief.name)
+        async with asyncio.timeout(WAIT_S):
+            while any([(await on.declare_queue(it.name, passive=True)).declaration_result.message_count for it in [plain, brief]]):
+                pass
+
+
+@check("dead letters: x-death as a list of tables, the latest first, with the time of each first death")
+async def dead_letters():
+    async with channel() as on:
+        exchange = await on.declare_exchange(unique("dead"), ExchangeType.TOPIC, auto_delete=True)
+        graves = await on.declare_queue(exclusive=True)
+        await graves.bind(exchange, "last.#")
+        arguments = {"x-dead-letter-exchange": exchange.name, "x-dead-letter-routing-key": "last.stop"}
+        second = await on.declare_queue(unique("second"), exclusive=True, arguments=arguments | {"x-message-ttl": 20})
+        arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": second.name}
+        first = await on.declare_queue(unique("first"), exclusive=True, arguments=arguments)
+        await publish(on, first.name, b"unwanted")
+        await (await first.get()).reject()
+        [message] = await (await Inbox().consume(graves)).take(1)
+        equal((message.body, message.exchange, message.routing_key), (b"unwanted", exchange.name, "last.stop"))
+        deaths = message.headers["x-death"]
+        equal([type(death["time"]) for death in deaths], [type(WHEN)] * 2)
+        assert deaths[0]["time"] >= deaths[1]["time"]
+        equal([{name: death[name] for name in ["reason", "count", "queue", "exchange", "routing-keys"]} for death in deaths], [
+            {"reason": "expired", "count": 1, "queue": second.name, "exchange": "", "routing-keys": [second.name]},
+            {"reason": "rejected", "count": 1, "queue": first.name, "exchange": "", "routing-keys": [first.name]},
+        ])
+        equal(message.headers["x-first-death-queue"], first.name)
+        await message.ack()
+
+
+@check("priorities: a waiting message of higher priority goes first")
+async def priorities():
+    async with channel() as on:
+        queue = await on.declare_queue(exclusive=True, arguments={"x-max-priority": 3})
+        for body, priority in [(b"plain", None), (b"urgent", 3), (b"soon", 1), (b"as urgent", 9)]:
+            await on.default_exchange.publish(Message(body, priority=priority), queue.name)
+        equal(await drain(queue), [b"urgent", b"as urgent", b"soon", b"plain"])
+
+
+@check("single active consumer: the second one takes over when the connection of the first is lost")
+async def single_active_consumer():
+    async with Cable() as cable, channel() as on, shared_queue(on, **{"x-single-active-consumer": True}) as queue:
+        active = await (await aio_pika.connect(cable.url)).channel()
+        first = await Inbox().consume(await active.get_queue(queue.name))
+        second = await Inbox().consume(queue)
+        await publish(on, queue.name, b"1", b"2")
+        await first.take(2)
+        await second.stays_empty()
+        cable.cut()
+        messages = await second.take(2)
+        equal([(m.body, m.redelivered) for m in messages], [(b"1", True), (b"2", True)])
+
+
+@check("quorum queue: a message that is rejected three times is dead-lettered by its delivery limit")
+async def quorum():
+    async with channel() as on, shared_queue(on) as dead:
+        arguments = {"x-queue-type": "quorum", "x-delivery-limit": 2, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead.name}
+        async with shared_queue(on, **arguments) as queue:
+            await publish(on, queue.name, b"poison")
+            inbox = await Inbox().consume(queue)
+            for turn in range(3):
+                [message] = await inbox.take(1)
+                equal((message.headers.get("x-delivery-count", 0), message.redelivered), (turn, turn > 0))
+                await message.reject(requeue=True)
+            [message] = await (await Inbox().consume(dead)).take(1)
+            equal(message.headers["x-first-death-reason"], "delivery_limit")
+            await message.ack()
+
+
+@check("stream: two readers at their own offsets, each held to its prefetch until it acknowledges")
+async def stream():
+    async with channel() as on, shared_queue(on, **{"x-queue-type": "stream"}) as queue:
+        await publish(on, queue.name, *(str(n).encode() for n in range(10)))
+        await on.set_qos(prefetch_count=3)
+        early = await Inbox().consume(queue, arguments={"x-stream-offset": "first"})
+        late = await Inbox().consume(queue, arguments={"x-stream-offset": 6})
+        held = await early.take(3)
+        await early.stays_empty()
+        for offset in range(6, 10):
+            [message] = await late.take(1)
+            equal((message.body, message.headers["x-stream-offset"]), (str(offset).encode(), offset))
+            await message.ack()
+        for message in held:
+            await message.ack()
+        equal([m.headers["x-stream-offset"] for m in await early.take(3)], [3, 4, 5])
+
+
 @check("nothing is left behind")
 async def nothing_left_behind():
     async with await aio_pika.connect(URL) as connection:

@@ -15,6 +15,15 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
 )
+if "CELERY_QUORUM" in os.environ:
+    # What celery's documentation asks of those who use quorum queues; a countdown then waits in the broker.
+    app.conf.update(
+        task_default_queue_type="quorum",
+        task_default_exchange=QUEUE,
+        task_default_exchange_type="topic",
+        worker_detect_quorum_queues=True,
+        broker_transport_options={"confirm_publish": True},
+    )
 
 
 @app.task

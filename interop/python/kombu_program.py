@@ -273,6 +273,84 @@ def conveniences():
         producers[connection].force_close_all()
 
 
+@check("a queue with max_priority gives out the higher first, and puts a requeued message back among its equals")
+def priorities():
+    with connected() as connection:
+        queue = private_queue(connection, max_priority=10)
+        for body, priority in [("low", 3), ("high", 6), ("low again", 3), ("none", None), ("above all", 200)]:
+            publish(queue, body, priority=priority)
+        first, second = queue.get(), queue.get()
+        equal([first.payload, second.payload], ["above all", "high"])
+        equal(second.properties["priority"], 6)
+        second.requeue()
+        equal(drain(queue), ["high", "low", "low again", "none"])
+
+
+@check("message_ttl and expires, in seconds: a message goes, and then the queue")
+def time_to_live():
+    with connected() as connection, connected() as other:
+        queue = Queue(unique("brief"), durable=True, message_ttl=0.1, expires=0.5, channel=connection.default_channel)
+        queue.declare()
+        publish(queue, "brief")
+        publish(queue, "briefer", expiration=0.05)
+        wait_until(lambda: queue.queue_declare(passive=True).message_count == 0, lambda: None)
+        returned = []
+        producer = Producer(other.default_channel, on_return=lambda error, *_: returned.append(error))
+
+        def look():
+            # A mandatory message is no use of the queue, a declaration is.
+            producer.publish("anyone there?", routing_key=queue.name, mandatory=True)
+            with contextlib.suppress(socket.timeout):
+                other.drain_events(timeout=0.1)
+
+        wait_until(lambda: returned, look)
+
+
+@check("delayed retry: what is rejected waits in a queue with a TTL and comes back, with its deaths counted")
+def delayed_retry():
+    with connected() as connection:
+        to = lambda exchange, key: {"x-dead-letter-exchange": exchange, "x-dead-letter-routing-key": key}
+        retry = Exchange(unique("retry"), "direct", auto_delete=True)
+        work = private_queue(connection, retry, "work", queue_arguments=to(retry.name, "wait"))
+        private_queue(connection, retry, "wait", message_ttl=0.05, queue_arguments=to(retry.name, "work"))
+        Producer(connection.default_channel, retry, "work").publish({"job": 7})
+        inbox = Inbox(connection, work)
+        for attempt in range(3):
+            inbox.wait_for(attempt + 1)
+            deaths = inbox[attempt].headers.get("x-death", [])
+            equal([(it["reason"], it["count"]) for it in deaths], [("expired", attempt), ("rejected", attempt)] if attempt else [])
+            inbox[attempt].reject()
+        equal([message.payload for message in inbox], [{"job": 7}] * 3)
+        inbox.consumer.cancel()
+
+
+@check("quorum queue with a delivery limit: the message that was rejected too often goes to the dead")
+def quorum():
+    with connected() as connection, shared_queue(connection) as dead:
+        arguments = {"x-queue-type": "quorum", "x-delivery-limit": 1, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead.name}
+        with shared_queue(connection, **arguments) as queue:
+            publish(queue, ["poison"])
+            inbox, graves = Inbox(connection, queue), Inbox(connection, dead, no_ack=True)
+            for turn in range(2):
+                inbox.wait_for(turn + 1)
+                equal(inbox[turn].headers.get("x-delivery-count", 0), turn)
+                inbox[turn].requeue()
+            equal(graves.wait_for(1), [(["poison"], False)])
+            equal(graves[0].headers["x-first-death-reason"], "delivery_limit")
+
+
+@check("stream: consumer_arguments choose the offset, and every reader sees everything")
+def stream():
+    with connected() as connection, shared_queue(connection, **{"x-queue-type": "stream"}) as queue:
+        publish(queue, *range(5))
+        for start, expected in [("first", [0, 1, 2, 3, 4]), (3, [3, 4])]:
+            with connected() as other:
+                name = Queue(queue.name, no_declare=True, consumer_arguments={"x-stream-offset": start})
+                inbox = Inbox(other, name, prefetch_count=10)
+                inbox.wait_for(len(expected))
+                equal([(m.payload, m.headers["x-stream-offset"]) for m in inbox], [(n, n) for n in expected])
+
+
 @check("nothing is left behind")
 def nothing_left_behind():
     with connected() as connection:

@@ -1,6 +1,5 @@
 """pika's BlockingConnection: a program that waits for each answer."""
 
-import contextlib
 import select
 import socket
 import time
@@ -9,74 +8,11 @@ import pika
 from pika import exceptions
 
 import checks
-from checks import (BODY_1_MIB, QUIET_S, URL, WAIT_S, WHEN, check, equal, names, raises, run, same_headers, unique,
-                    wait_until)
+from checks import BODY_1_MIB, WAIT_S, WHEN, check, equal, raises, same_headers, unique, wait_until
+from pika_words import Inbox, channel, connect, drain, get, private_queue, publish, run_to_the_end, shared_queue
 
 # pika has no floats, and writes byte arrays from bytes.
 HEADERS = {name: value for name, value in checks.HEADERS.items() if name != "float"} | {"bytes": bytes(checks.HEADERS["bytes"])}
-
-
-def connect(**changes):
-    parameters = pika.URLParameters(URL)
-    for name, value in changes.items():
-        setattr(parameters, name, value)
-    return pika.BlockingConnection(parameters)
-
-
-@contextlib.contextmanager
-def channel(**changes):
-    connection = connect(**changes)
-    try:
-        yield connection.channel()
-    finally:
-        if connection.is_open:
-            connection.close()
-
-
-@contextlib.contextmanager
-def shared_queue(on, **arguments):
-    """A durable queue that outlives connections, and is deleted on the way out."""
-    name = unique("queue")
-    on.queue_declare(name, durable=True, arguments=arguments or None)
-    try:
-        yield name
-    finally:
-        with channel() as other:
-            other.queue_delete(name)
-
-
-def private_queue(on):
-    return on.queue_declare("", exclusive=True).method.queue
-
-
-def publish(on, queue, *bodies):
-    for body in bodies:
-        on.basic_publish("", queue, body)
-
-
-def get(on, queue):
-    method, _, body = on.basic_get(queue)
-    return (body, method.redelivered, method.delivery_tag) if method else None
-
-
-def drain(on, queue):
-    return [body for body, _, _ in iter(lambda: get(on, queue), None)]
-
-
-class Inbox(list):
-    """What a consumer got: (method, properties, body) in order."""
-
-    def __init__(self, on, queue, **options):
-        self.channel = on
-        self.tag = on.basic_consume(queue, lambda _, *delivery: self.append(delivery), **options)
-
-    def wait_for(self, count):
-        wait_until(lambda: len(self) >= count, lambda: self.channel.connection.process_data_events(0.05))
-        return [body for _, _, body in self]
-
-    def stays_at(self, count):
-        self.channel.connection.process_data_events(QUIET_S)
-        equal(len(self), count)
 
 
 @check("publish, consume and ack: in order, not redelivered, the queue is empty afterwards")
@@ -459,13 +395,4 @@ def cancel():
         equal(raises(exceptions.ChannelClosedByBroker, on.queue_declare, queue, passive=True).reply_code, 404)
 
 
-@check("nothing is left behind")
-def nothing_left_behind():
-    connection = connect()
-    for name in names:
-        for look in [lambda on: on.queue_declare(name, passive=True), lambda on: on.exchange_declare(name, passive=True)]:
-            equal(raises(exceptions.ChannelClosedByBroker, look, connection.channel()).reply_code, 404)
-    connection.close()
-
-
-run("pika (BlockingConnection)", pika.__version__)
+run_to_the_end("pika (BlockingConnection)")
