@@ -153,6 +153,25 @@ checkWith('deleting a queue cancels its consumer, which gets null', ({connection
   }))
 })
 
+checkWith('a rejected message comes back out of a queue with a TTL, and its deaths are counted', ({connection, done, must}) => {
+  connection.createChannel(must((channel) => {
+    const [work, wait] = [unique('work'), unique('wait')]
+    const to = (queue) => ({exclusive: true, deadLetterExchange: '', deadLetterRoutingKey: queue})
+    channel.assertQueue(wait, {...to(work), messageTtl: 20})
+    channel.assertQueue(work, to(wait), must(() => {
+      const counts = []
+      channel.consume(work, guarded(done, (message) => {
+        counts.push((message.properties.headers['x-death'] ?? []).map(({reason, count}) => `${reason} ${count}`))
+        if (counts.length < 3) return channel.nack(message, false, false)
+        channel.ack(message)
+        assert.deepEqual(counts, [[], ['expired 1', 'rejected 1'], ['expired 2', 'rejected 2']])
+        done()
+      }))
+      channel.sendToQueue(work, Buffer.from('job'))
+    }))
+  }))
+})
+
 checkWith('nothing is left behind', ({connection, done, must}) => {
   const missing = [...names]
   const next = () => {

@@ -341,6 +341,179 @@ check('frames that reach the broker byte by byte are understood', async () => {
   relay.close()
 })
 
+// Repeats the step until it holds.
+async function until(step, what) {
+  for (const deadline = Date.now() + WAIT_MS; !(await step()); ) assert.ok(Date.now() < deadline, what)
+}
+
+check('time to live: messageTtl and expiration, the shorter of both, and only at the head', () =>
+  withChannel(async (channel) => {
+    const brief = (await channel.assertQueue(unique('brief'), {exclusive: true, messageTtl: 100})).queue
+    const [plain, live] = [await privateQueue(channel), await privateQueue(channel)]
+    channel.sendToQueue(live, Buffer.from('live'))
+    channel.sendToQueue(live, Buffer.from('dead'), {expiration: 1})
+    channel.sendToQueue(brief, Buffer.from('by the queue'), {expiration: '60000'})
+    channel.sendToQueue(plain, Buffer.from('by the message'), {expiration: '100'})
+    for (const queue of [brief, plain]) {
+      await until(async () => (await channel.checkQueue(queue)).messageCount === 0, `${queue} keeps its message`)
+    }
+    // The one behind the live message was dead long before, and is still counted.
+    assert.equal((await channel.checkQueue(live)).messageCount, 2)
+    assert.deepEqual(await drain(channel, live), ['live'])
+  }))
+
+check('expires: a queue goes when it was not used for so long, but not while it has a consumer', () =>
+  withChannel(async (channel) => {
+    const [idle, used] = [unique('idle'), unique('used')]
+    for (const queue of [idle, used]) await channel.assertQueue(queue, {durable: true, expires: 400})
+    const inbox = await consume(channel, used, {noAck: true})
+    let returned
+    channel.on('return', (message) => (returned = message.fields.routingKey))
+    // A mandatory message is no use of the queue, a declaration is.
+    const gone = async (queue) => {
+      channel.sendToQueue(queue, Buffer.from(''), {mandatory: true})
+      await channel.waitForConfirms()
+      return returned === queue
+    }
+    await until(() => gone(idle), 'the idle queue stays')
+    assert.equal(await gone(used), false)
+    await channel.cancel(inbox.tag)
+    await until(() => gone(used), 'the queue stays without its consumer')
+  }, 'createConfirmChannel'))
+
+check('dead letters: deadLetterExchange gets what is rejected, expires or overflows, with x-death', () =>
+  withChannel(async (channel) => {
+    const {exchange} = await channel.assertExchange(unique('dead'), 'headers', {durable: false, autoDelete: true})
+    const graves = await privateQueue(channel)
+    await channel.bindQueue(graves, exchange, '')
+    const inbox = await consume(channel, graves, {noAck: true})
+    for (const [reason, options] of [['rejected', {}], ['expired', {messageTtl: 10}], ['maxlen', {maxLength: 0}]]) {
+      const arguments_ = {exclusive: true, deadLetterExchange: exchange, deadLetterRoutingKey: `was.${reason}`, ...options}
+      const {queue} = await channel.assertQueue(unique(reason), arguments_)
+      channel.sendToQueue(queue, Buffer.from(reason), {messageId: reason, headers: {mine: true}})
+      if (reason === 'rejected') channel.reject(await channel.get(queue), false)
+      const [{content, fields, properties}] = await inbox.take()
+      assert.deepEqual([String(content), fields.exchange, fields.routingKey], [reason, exchange, `was.${reason}`])
+      assert.deepEqual([properties.messageId, properties.headers.mine], [reason, true])
+      const [{time, ...death}] = properties.headers['x-death']
+      assert.equal(time['!'], 'timestamp')
+      assert.ok(Math.abs(time.value - Date.now() / 1000) < 60)
+      assert.deepEqual(death, {count: 1, reason, queue, exchange: '', 'routing-keys': [queue]})
+      assert.equal(properties.headers['x-first-death-reason'], reason)
+    }
+  }))
+
+check('delayed retry: a queue for each delay, the attempts counted in x-death, a parking queue in the end', () =>
+  withChannel(async (channel) => {
+    const [work, parking] = [unique('work'), await privateQueue(channel)]
+    await channel.assertQueue(work, {exclusive: true})
+    const delays = [20, 40]
+    for (const delay of delays) {
+      const options = {exclusive: true, messageTtl: delay, deadLetterExchange: '', deadLetterRoutingKey: work}
+      await channel.assertQueue(`${work}.${delay}`, options)
+      names.push(`${work}.${delay}`)
+    }
+    const attempts = []
+    await channel.consume(work, (message) => {
+      const deaths = message.properties.headers['x-death'] ?? []
+      attempts.push(deaths.map(({queue, reason, count}) => `${queue} ${reason} ${count}`))
+      const delay = delays[attempts.length - 1]
+      const {headers} = message.properties
+      channel.sendToQueue(delay ? `${work}.${delay}` : parking, message.content, {headers})
+      channel.ack(message)
+    })
+    channel.sendToQueue(work, Buffer.from('job'))
+    const [parked] = await (await consume(channel, parking, {noAck: true})).take()
+    assert.equal(String(parked.content), 'job')
+    assert.deepEqual([attempts.length, attempts[0], attempts[1]], [3, [], [`${work}.20 expired 1`]])
+    assert.equal(attempts[2][0], `${work}.40 expired 1`)
+  }))
+
+check('maxPriority: the higher first, in order within one, no priority is the lowest', () =>
+  withChannel(async (channel) => {
+    const {queue} = await channel.assertQueue('', {exclusive: true, maxPriority: 5})
+    for (const [body, priority] of [['none'], ['2', 2], ['5', 5], ['200', 200], ['2 again', 2], ['0', 0]]) {
+      channel.sendToQueue(queue, Buffer.from(body), {priority})
+    }
+    assert.deepEqual(await drain(channel, queue), ['5', '200', '2', '2 again', 'none', '0'])
+  }))
+
+check('single active consumer: the second gets nothing until the first is cancelled', () =>
+  withSharedQueue({arguments: {'x-single-active-consumer': true}}, (queue) =>
+    withChannel((first) =>
+      withChannel(async (second) => {
+        const [active, waiting] = [await consume(first, queue), await consume(second, queue)]
+        publish(first, queue, '1', '2')
+        const [held] = await active.take(2)
+        await waiting.staysEmpty()
+        first.ack(held)
+        await first.cancel(active.tag)
+        publish(first, queue, '3')
+        assert.deepEqual((await waiting.take()).map(seen), ['3 false'])
+        // What the first one still holds is its own, until its channel ends.
+        await first.close()
+        assert.deepEqual((await waiting.take()).map(seen), ['2 true'])
+      }))))
+
+check('quorum queue: x-delivery-count, and the delivery limit that dead-letters', () =>
+  withSharedQueue({}, (dead) => {
+    const quorum = {'x-queue-type': 'quorum', 'x-delivery-limit': 2}
+    return withSharedQueue({deadLetterExchange: '', deadLetterRoutingKey: dead, arguments: quorum}, (queue) =>
+      withChannel(async (channel) => {
+        channel.sendToQueue(queue, Buffer.from('poison'), {persistent: true})
+        await channel.waitForConfirms()
+        const inbox = await consume(channel, queue)
+        for (let turn = 0; turn < 3; turn++) {
+          const [message] = await inbox.take()
+          assert.deepEqual([message.properties.headers['x-delivery-count'] ?? 0, message.fields.redelivered], [turn, turn > 0])
+          channel.reject(message, true)
+        }
+        const [message] = await (await consume(channel, dead, {noAck: true})).take()
+        assert.deepEqual([String(message.content), message.properties.headers['x-first-death-reason']], ['poison', 'delivery_limit'])
+        await inbox.staysEmpty()
+      }, 'createConfirmChannel'))
+  }))
+
+check('stream: groups of readers over the same messages, each from its own offset', () =>
+  withSharedQueue({arguments: {'x-queue-type': 'stream'}}, (queue) =>
+    withChannel(async (channel, connection) => {
+      publish(channel, queue, ...'01234')
+      await channel.waitForConfirms()
+      const readers = []
+      for (const offset of ['first', 2, 'next']) {
+        const reader = await quietly(connection)
+        await reader.prefetch(2)
+        readers.push([reader, await consume(reader, queue, {arguments: {'x-stream-offset': offset}})])
+      }
+      publish(channel, queue, '5')
+      for (const [index, first] of [0, 2, 5].entries()) {
+        const [reader, inbox] = readers[index]
+        for (let offset = first; offset < 6; offset++) {
+          const [message] = await inbox.take()
+          assert.deepEqual([String(message.content), message.properties.headers['x-stream-offset']], [`${offset}`, offset])
+          reader.ack(message)
+        }
+        await inbox.staysEmpty()
+      }
+      await closedWith(406, 'PRECONDITION_FAILED - consumer prefetch count is not set for ', (await quietly(connection)).consume(queue, () => {}))
+    }, 'createConfirmChannel')))
+
+check('arguments that are wrong close the channel in the words of the server', () =>
+  withChannel(async (_, connection) => {
+    const name = unique('refused')
+    const where = `for queue '${name}' in vhost '/'`
+    for (const [options, text] of [
+      [{messageTtl: -1}, `invalid arg 'x-message-ttl' ${where}: {value_negative,-1}`],
+      [{expires: 0}, `invalid arg 'x-expires' ${where}: {value_zero,0}`],
+      [{maxPriority: 256}, `invalid arg 'x-max-priority' ${where}: {max_value_exceeded,256}`],
+      [{deadLetterRoutingKey: 'k'}, `invalid arg 'x-dead-letter-routing-key' ${where}: routing_key_but_no_dlx_defined`],
+      [{arguments: {'x-queue-type': 'heap'}}, `invalid arg 'x-queue-type' ${where}: "unsupported queue type 'heap'"`],
+      [{arguments: {'x-queue-type': 'quorum', 'x-max-priority': 5}}, `invalid arg 'x-max-priority' ${where} of queue type rabbit_quorum_queue`],
+    ]) {
+      await closedWith(406, `PRECONDITION_FAILED - ${text}`, (await quietly(connection)).assertQueue(name, {durable: true, ...options}))
+    }
+  }))
+
 check('nothing is left behind', () =>
   withChannel(async (_, connection) => {
     for (const name of names) {

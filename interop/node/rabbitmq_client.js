@@ -192,6 +192,48 @@ check('transactions: nothing is seen before commit, rollback forgets', () =>
     await other.close()
   }))
 
+check('what the consumer of a quorum queue drops goes to its dead-letter exchange', () =>
+  withConnection(async (rabbit) => {
+    const [queue, dead] = [unique('quorum'), unique('dead')]
+    const graves = new Inbox()
+    const gravedigger = rabbit.createConsumer({queue: dead, queueOptions: {durable: true}, noAck: true}, graves.push)
+    await ready(gravedigger)
+    const queueArguments = {'x-queue-type': 'quorum', 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': dead}
+    const consumer = rabbit.createConsumer({queue, queueOptions: {durable: true, arguments: queueArguments}},
+      async ({body}) => (body === 'bad' ? ConsumerStatus.DROP : ConsumerStatus.ACK))
+    await ready(consumer)
+    const publisher = rabbit.createPublisher({confirm: true})
+    for (const body of ['good', 'bad']) await publisher.send({routingKey: queue, durable: true}, body)
+    const [{body, routingKey, headers}] = await graves.take()
+    assert.deepEqual([body, routingKey], ['bad', dead])
+    const [death] = headers['x-death']
+    assert.deepEqual([death.reason, death.queue, death.count, death['routing-keys']], ['rejected', queue, 1, [queue]])
+    await Promise.all([consumer.close(), publisher.close(), gravedigger.close()])
+    await rabbit.queueDelete(queue)
+    await rabbit.queueDelete(dead)
+  }))
+
+check('a stream is read from its first offset by a consumer with arguments', () =>
+  withConnection(async (rabbit) => {
+    const queue = unique('stream')
+    const queueOptions = {durable: true, arguments: {'x-queue-type': 'stream'}}
+    await rabbit.queueDeclare({queue, ...queueOptions})
+    const publisher = rabbit.createPublisher({confirm: true})
+    for (const body of ['0', '1', '2']) await publisher.send(queue, body)
+    for (const [offset, expected] of [['first', [0, 1, 2]], [1, [1, 2]]]) {
+      const inbox = new Inbox()
+      const consumer = rabbit.createConsumer(
+        {queue, queueOptions, qos: {prefetchCount: 1}, arguments: {'x-stream-offset': offset}},
+        (message) => inbox.push([message.body, message.headers['x-stream-offset']]),
+      )
+      await ready(consumer)
+      assert.deepEqual(await inbox.take(expected.length), expected.map((n) => [`${n}`, n]))
+      await consumer.close()
+    }
+    await publisher.close()
+    await rabbit.queueDelete(queue)
+  }))
+
 check('nothing is left behind', () =>
   withConnection(async (rabbit) => {
     for (const name of names) {
