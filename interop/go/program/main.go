@@ -53,6 +53,15 @@ var checks = []struct {
 	{"deleting a queue cancels its consumer, cancelling a consumer ends its deliveries", cancelNotification},
 	{"basic.get counts what is left, purge and delete count what they take", counts},
 	{"qos: a consumer holds as many messages as its prefetch", qos},
+	{"time to live: the queue's and the message's, the shorter of both, and only at the head", timeToLive},
+	{"x-expires: a queue goes when it was not used for so long, but not while it has a consumer", expires},
+	{"dead letters: rejected, expired and overflowing messages arrive with their history as amqp.Table", deadLetters},
+	{"delayed retry: out of a queue with a TTL and back, its deaths counted, parked after three attempts", delayedRetry},
+	{"priorities: the higher first, in order within one, more than the maximum is the maximum", priorities},
+	{"single active consumer: the second takes over when the first's channel is closed", singleActiveConsumer},
+	{"quorum queue: x-delivery-count, and the delivery limit that dead-letters", quorumQueue},
+	{"stream: read again from the first, the last, an offset, a time and an age", stream},
+	{"arguments that are wrong are refused in the server's words", wrongArguments},
 	{"nothing is left behind", nothingLeftBehind},
 }
 
