@@ -96,6 +96,7 @@ public class Interop {
     check("heartbeat negotiated to 1 s, idle connection stays open", Interop::keepsIdleOpen);
     check("tx: commit publishes and acks, rollback does neither", Interop::transacts);
     check("consumer cancel notification when its queue is deleted", Interop::notifiesCancel);
+    Features.checkAll();
     check("nothing left behind", Interop::leavesNothing);
 
     System.exit(failed ? 1 : 0);
