@@ -546,6 +546,8 @@ check "update-secret is answered" do |channel|
   equal true, channel.connection.update_secret("guest", "renewed").is_a?(AMQ::Protocol::Connection::UpdateSecretOk)
 end
 
+require_relative "features"
+
 check "nothing left behind" do |channel|
   equal([], $queues.select { |name| channel.connection.queue_exists?(name) })
   equal([], $exchanges.select { |name| channel.connection.exchange_exists?(name) })
