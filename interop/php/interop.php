@@ -36,12 +36,18 @@ final class Inbox
     /** @var AMQPMessage[] */
     public array $messages = [];
 
-    public function __construct(private AMQPChannel $channel, string $queue, string $tag = '', bool $noAck = false)
-    {
+    public function __construct(
+        private AMQPChannel $channel,
+        string $queue,
+        string $tag = '',
+        bool $noAck = false,
+        array $arguments = [],
+    ) {
         $keep = function (AMQPMessage $message): void {
             $this->messages[] = $message;
         };
-        $this->tag = $channel->basic_consume($queue, $tag, false, $noAck, false, false, $keep);
+        $table = new AMQPTable($arguments);
+        $this->tag = $channel->basic_consume($queue, $tag, false, $noAck, false, false, $keep, null, $table);
     }
 
     public readonly string $tag;
@@ -702,6 +708,8 @@ check('consumer cancel notification when its queue is deleted', function (AMQPCh
     }
     throw new RuntimeException('a message came instead');
 });
+
+require __DIR__ . '/features.php';
 
 check('nothing left behind', function (AMQPChannel $channel) use (&$queues, &$exchanges): void {
     $connection = $channel->getConnection();
