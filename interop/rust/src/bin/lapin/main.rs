@@ -1,5 +1,8 @@
 //! What a program on lapin does with a broker, checked one promise at a time.
 
+mod features;
+
+use features::*;
 use futures_lite::StreamExt;
 use interop::{IDLE, Names, QUIET, Relay, Section, WAIT, host, mebibyte, port};
 use lapin::{
@@ -67,6 +70,15 @@ async fn main() -> ExitCode {
     check!("tx: commit publishes, rollback does not", transacts);
     check!("consumer cancel notification when its queue is deleted", notifies_cancel);
     check!("update-secret is answered", updates_secret);
+    check!("time to live: queue's and message's, the shorter of both, only at the head", expires_messages);
+    check!("x-expires: an unused queue goes, one with a consumer stays", expires_queues);
+    check!("dead letters: rejected, expired and overflowing messages with their history", dead_letters);
+    check!("delayed retry: TTL and back, deaths counted, parked after three attempts", retries_later);
+    check!("priorities: higher first, in order within one", orders_by_priority);
+    check!("single active consumer: the next one takes over", takes_over);
+    check!("quorum queue: x-delivery-count, and the delivery limit that dead-letters", limits_deliveries);
+    check!("stream: first, last, an offset, a time and an age; offsets in headers", reads_stream);
+    check!("406 for wrong arguments", refuses_arguments);
     check!("nothing left behind", leaves_nothing);
     section.end()
 }
