@@ -871,6 +871,179 @@ static void negotiates_frame_max(Connection unused) {
   amqp_destroy_envelope(&envelope);
 }
 
+/* What queues can do beyond keeping messages */
+
+static amqp_table_entry_t yes_entry(const char *key) {
+  return (amqp_table_entry_t){.key = bytes(key), .value = {.kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 1}};
+}
+
+static char *queue_with(Connection connection, const char *suffix, bool exclusive, amqp_table_entry_t *arguments,
+                        int count) {
+  char *queue = name(suffix);
+  used("queue", queue);
+  amqp_queue_declare(connection, 1, bytes(queue), 0, !exclusive, exclusive, 0, (amqp_table_t){count, arguments});
+  done(connection);
+  return queue;
+}
+
+static void delete_queue(Connection connection, const char *queue) {
+  amqp_queue_delete(connection, 1, bytes(queue), 0, 0);
+  done(connection);
+}
+
+static amqp_field_value_t field(amqp_table_t table, const char *key) {
+  for (int i = 0; i < table.num_entries; i++) {
+    amqp_bytes_t found = table.entries[i].key;
+    if (found.len == strlen(key) && memcmp(found.bytes, key, found.len) == 0) return table.entries[i].value;
+  }
+  return (amqp_field_value_t){.kind = AMQP_FIELD_KIND_VOID};
+}
+
+static amqp_table_t headers(const amqp_envelope_t *envelope) {
+  const amqp_basic_properties_t *properties = &envelope->message.properties;
+  return properties->_flags & AMQP_BASIC_HEADERS_FLAG ? properties->headers : amqp_empty_table;
+}
+
+/* How often the message died in that queue for that reason. */
+static long death_count(const amqp_envelope_t *envelope, const char *queue, const char *reason) {
+  amqp_field_value_t deaths = field(headers(envelope), "x-death");
+  if (deaths.kind == AMQP_FIELD_KIND_VOID) return 0;
+  equal(AMQP_FIELD_KIND_ARRAY, deaths.kind);
+  for (int i = 0; i < deaths.value.array.num_entries; i++) {
+    amqp_table_t death = deaths.value.array.entries[i].value.table;
+    char *in = text(field(death, "queue").value.bytes), *why = text(field(death, "reason").value.bytes);
+    if (strcmp(in, queue) == 0 && strcmp(why, reason) == 0) {
+      equal(AMQP_FIELD_KIND_I64, field(death, "count").kind);
+      equal(AMQP_FIELD_KIND_TIMESTAMP, field(death, "time").kind);
+      equal(AMQP_FIELD_KIND_ARRAY, field(death, "routing-keys").kind);
+      return field(death, "count").value.i64;
+    }
+  }
+  return 0;
+}
+
+static void retries_later(Connection connection) {
+  char *work_name = name("work"), *wait_name = name("wait");
+  amqp_table_entry_t to_work[] = {text_entry("x-dead-letter-exchange", ""),
+                                  text_entry("x-dead-letter-routing-key", work_name), int_entry("x-message-ttl", 20)};
+  amqp_table_entry_t to_wait[] = {text_entry("x-dead-letter-exchange", ""),
+                                  text_entry("x-dead-letter-routing-key", wait_name)};
+  queue_with(connection, "wait", true, to_work, 3);
+  queue_with(connection, "work", true, to_wait, 2);
+  consume(connection, work_name);
+  publish(connection, work_name, "job");
+  for (int attempt = 0; attempt < 3; attempt++) {
+    amqp_envelope_t job = take(connection);
+    equal_text("job", job.message.body);
+    equal(attempt, death_count(&job, work_name, "rejected"));
+    equal(attempt, death_count(&job, wait_name, "expired"));
+    if (attempt < 2) {
+      sent(amqp_basic_reject(connection, 1, job.delivery_tag, 0));
+    } else {
+      sent(amqp_basic_ack(connection, 1, job.delivery_tag, 0));
+    }
+    amqp_destroy_envelope(&job);
+  }
+}
+
+static void orders_by_priority(Connection connection) {
+  amqp_table_entry_t levels = int_entry("x-max-priority", 5);
+  char *queue = queue_with(connection, "priorities", true, &levels, 1);
+  publish(connection, queue, "none");
+  const uint8_t priorities[] = {2, 5, 200, 2};
+  const char *bodies[] = {"2", "5", "200", "2 again"};
+  for (int i = 0; i < 4; i++) {
+    amqp_basic_properties_t properties = {._flags = AMQP_BASIC_PRIORITY_FLAG, .priority = priorities[i]};
+    publish_to(connection, "", queue, &properties, bodies[i]);
+  }
+  drain(connection, queue, 5, "5", "200", "2", "2 again", "none");
+}
+
+static void takes_over(Connection connection) {
+  amqp_table_entry_t single = yes_entry("x-single-active-consumer");
+  char *queue = queue_with(connection, "single", true, &single, 1);
+  open_channel(connection, 2);
+  consume_as(connection, 2, queue, "active", false);
+  consume_as(connection, 1, queue, "waiting", false);
+  publish(connection, queue, "1");
+  amqp_envelope_t held = take(connection);
+  equal_text("active", held.consumer_tag);
+  amqp_destroy_envelope(&held);
+  expect_ok(amqp_channel_close(connection, 2, AMQP_REPLY_SUCCESS));
+  amqp_envelope_t taken = take(connection);
+  equal_text("waiting", taken.consumer_tag);
+  equal(true, taken.redelivered);
+  amqp_destroy_envelope(&taken);
+}
+
+static void limits_deliveries(Connection connection) {
+  char *dead = shared_queue(connection, "limit-dead");
+  amqp_table_entry_t arguments[] = {text_entry("x-queue-type", "quorum"), int_entry("x-delivery-limit", 1),
+                                    text_entry("x-dead-letter-exchange", ""),
+                                    text_entry("x-dead-letter-routing-key", dead)};
+  char *queue = queue_with(connection, "limit", false, arguments, 4);
+  publish(connection, queue, "poison");
+  consume(connection, queue);
+  for (int turn = 0; turn < 2; turn++) {
+    amqp_envelope_t delivery = take(connection);
+    equal(turn, delivery.redelivered);
+    amqp_field_value_t count = field(headers(&delivery), "x-delivery-count");
+    /* Some versions leave the 0 of the first delivery out. */
+    equal(turn, count.kind == AMQP_FIELD_KIND_VOID ? 0 : count.value.i64);
+    sent(amqp_basic_reject(connection, 1, delivery.delivery_tag, 1));
+    amqp_destroy_envelope(&delivery);
+  }
+  consume(connection, dead);
+  amqp_envelope_t buried = take(connection);
+  equal(1, death_count(&buried, queue, "delivery_limit"));
+  amqp_destroy_envelope(&buried);
+  delete_queue(connection, queue);
+  delete_queue(connection, dead);
+}
+
+static void reads_stream(Connection connection) {
+  amqp_table_entry_t type = text_entry("x-queue-type", "stream");
+  char *queue = queue_with(connection, "stream", false, &type, 1);
+  amqp_confirm_select(connection, 1);
+  done(connection);
+  for (int number = 0; number < 4; number++) {
+    publish_numbers(connection, queue, number, number);
+    take_method(connection, AMQP_BASIC_ACK_METHOD);
+  }
+  amqp_table_entry_t starts[] = {text_entry("x-stream-offset", "first"), int_entry("x-stream-offset", 2)};
+  const int firsts[] = {0, 2};
+  for (int i = 0; i < 2; i++) {
+    int channel = 2 + i;
+    open_channel(connection, channel);
+    amqp_basic_qos(connection, channel, 0, 1, 0);
+    done(connection);
+    amqp_basic_consume(connection, channel, bytes(queue), amqp_empty_bytes, 0, 0, 0, (amqp_table_t){1, &starts[i]});
+    done(connection);
+    for (int offset = firsts[i]; offset < 4; offset++) {
+      amqp_envelope_t delivery = take(connection);
+      equal('0' + offset, *(char *)delivery.message.body.bytes);
+      equal(offset, field(headers(&delivery), "x-stream-offset").value.i64);
+      sent(amqp_basic_ack(connection, channel, delivery.delivery_tag, 0));
+      amqp_destroy_envelope(&delivery);
+    }
+  }
+  delete_queue(connection, queue);
+}
+
+static void refuses_arguments(Connection connection) {
+  char *queue = name("refused");
+  used("queue", queue);
+  amqp_table_entry_t wrong[] = {int_entry("x-message-ttl", -1), int_entry("x-expires", 0),
+                                int_entry("x-max-priority", 256)};
+  const char *reasons[] = {"{value_negative,-1}", "{value_zero,0}", "{max_value_exceeded,256}"};
+  for (int i = 0; i < 3; i++) {
+    amqp_queue_declare(connection, 1, bytes(queue), 0, 1, 0, 0, (amqp_table_t){1, &wrong[i]});
+    refused(connection, 1, 406, "PRECONDITION_FAILED - invalid arg '%s' for queue '%s' in vhost '/': %s",
+            text(wrong[i].key), queue, reasons[i]);
+    open_channel(connection, 1);
+  }
+}
+
 static void leaves_nothing(Connection connection) {
   int count = names_count;
   for (int i = 0; i < count; i++) {
@@ -937,6 +1110,12 @@ int main(void) {
   check("tx: commit publishes, rollback does not", transacts);
   check("consumer cancel notification when its queue is deleted", notifies_cancel);
   check("frame_max 8192: a larger body is split both ways", negotiates_frame_max);
+  check("delayed retry: TTL and back, deaths counted in x-death", retries_later);
+  check("priorities: higher first, in order within one", orders_by_priority);
+  check("single active consumer: the next one takes over", takes_over);
+  check("quorum queue: x-delivery-count, and the delivery limit that dead-letters", limits_deliveries);
+  check("stream: from the first and from an offset; offsets in headers", reads_stream);
+  check("406 for wrong arguments", refuses_arguments);
   check("nothing left behind", leaves_nothing);
   return failed;
 }
