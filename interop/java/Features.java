@@ -245,8 +245,6 @@ class Features {
     Interop.queues.add(name);
     Map<String, Object> quorum = Map.of("x-queue-type", "quorum");
     String where = " for queue '" + name + "' in vhost '/'";
-    Interop.channelCloses(406, "PRECONDITION_FAILED - invalid property 'non-durable'" + where,
-        () -> connection.createChannel().queueDeclare(name, false, false, false, quorum));
     Interop.channelCloses(406, "PRECONDITION_FAILED - invalid property 'exclusive-owner'" + where,
         () -> connection.createChannel().queueDeclare(name, true, true, false, quorum));
     Interop.channelCloses(406, "PRECONDITION_FAILED - invalid property 'auto-delete'" + where,
