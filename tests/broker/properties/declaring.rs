@@ -186,6 +186,10 @@ fn any_json() -> impl Strategy<Value = Json> {
     })
 }
 
+fn limit() -> impl Strategy<Value = Option<i64>> {
+    prop::option::of(-1..4i64)
+}
+
 fn policy(operator: bool, name: &str, pattern: &str, priority: i64, definition: &Json) -> Policy {
     let value = json!({ "pattern": pattern, "priority": priority, "apply-to": "queues", "definition": definition });
     Policy::from_json(operator, name, &value).expect("a policy")
@@ -293,9 +297,37 @@ proptest! {
         prop_assert_eq!(lived, [expected, expected]);
     }
 
-    /// Texts: the argument is stronger than the policy in a classic queue, the operator's overflow stronger than both.
+    /// Of delivery limits the lowest counts as well, but one that is off gives way to one that is not.
     #[test]
-    fn texts_have_an_order(argument in any::<Option<bool>>(), user in any::<Option<bool>>(), operator in any::<Option<bool>>()) {
+    fn a_delivery_limit_is_hard_to_switch_off(argument in limit(), user in limit(), operator in limit()) {
+        let mut bench = Bench::new();
+        let mut arguments = vec![("x-queue-type", AMQPValue::LongString("quorum".into()))];
+        arguments.extend(argument.map(|limit| ("x-delivery-limit", AMQPValue::LongLongInt(limit))));
+        bench.declare("q", &arguments);
+        for (as_operator, limit) in [(false, user), (true, operator)] {
+            if let Some(limit) = limit {
+                bench.set_policy(as_operator, policy(as_operator, "p", "^q$", 0, &json!({ "delivery-limit": limit })));
+            }
+        }
+        bench.publish("q", AMQPProperties::default(), b"x");
+        let mut returns = 0;
+        while let Some(got) = bench.get("q", false).filter(|_| returns < 30) {
+            bench.reject(got.tag, true);
+            returns += 1;
+        }
+        let all = [argument, user, operator].into_iter().flatten();
+        let limited = all.clone().filter(|limit| *limit >= 0).min();
+        // After so many returns, the next one is the end.
+        let expected = limited.map_or(if all.count() > 0 { 30 } else { 21 }, |limit| limit + 1);
+        prop_assert_eq!(returns, expected);
+    }
+
+    /// Texts: the argument is stronger than the policy, but for the overflow of a quorum queue; the operator's overflow is stronger than both.
+    #[test]
+    fn texts_have_an_order(
+        quorum in any::<bool>(),
+        argument in any::<Option<bool>>(), user in any::<Option<bool>>(), operator in any::<Option<bool>>(),
+    ) {
         let mut bench = Bench::new();
         let overflow = |rejects: bool| if rejects { "reject-publish" } else { "drop-head" };
         let exchange = |rejects: bool| if rejects { "" } else { "nowhere" };
@@ -308,6 +340,9 @@ proptest! {
             Some(argument) => arguments.push(("x-dead-letter-exchange", AMQPValue::LongString(exchange(argument).into()))),
             None => drop(arguments.remove(1)),
         }
+        if quorum {
+            arguments.push(("x-queue-type", AMQPValue::LongString("quorum".into())));
+        }
         bench.declare("dead", &[]);
         bench.declare("q", &arguments);
         if let Some(rejects) = user {
@@ -318,16 +353,21 @@ proptest! {
             bench.set_policy(true, policy(true, "o", "^q$", 0, &json!({ "overflow": overflow(rejects) })));
         }
         bench.method(AMQPClass::Confirm(confirm::AMQPMethod::Select(confirm::Select { nowait: false })));
-        bench.publish("q", AMQPProperties::default(), b"1");
+        // A quorum queue refuses only what comes when it is over its bound.
+        let fill = if quorum { vec![b"0", b"1"] } else { vec![b"1"] };
+        for body in &fill {
+            bench.publish("q", AMQPProperties::default(), *body);
+        }
         let answer = bench.publish("q", AMQPProperties::default(), b"2");
         let refused = answer.iter().any(|frame| matches!(frame, AMQPFrame::Method(1, AMQPClass::Basic(basic::AMQPMethod::Nack(_)))));
-        let rejects = operator.or(argument).or(user).unwrap_or(false);
+        let own = if quorum { user.or(argument) } else { argument.or(user) };
+        let rejects = operator.or(own).unwrap_or(false);
         prop_assert_eq!(refused, rejects);
         let left = bench.get("q", false).expect("one of the two");
-        prop_assert_eq!(&left.body, if rejects { b"1" } else { b"2" });
+        prop_assert_eq!(&left.body, if rejects { fill[0] } else { b"2" });
         bench.reject(left.tag, false);
         let to_dead = argument.or(user).unwrap_or(false);
         let dead = bench.broker.queue_snapshots().into_iter().find(|queue| queue.name == "dead").expect("it is there");
-        prop_assert_eq!(dead.ready, if !to_dead { 0 } else if rejects { 1 } else { 2 });
+        prop_assert_eq!(dead.ready, if !to_dead { 0 } else if rejects { 1 } else { fill.len() + 1 });
     }
 }
