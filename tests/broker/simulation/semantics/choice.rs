@@ -53,7 +53,7 @@ impl Chooser {
         let name = self.name();
         let there = model.queues.contains_key(&name);
         let kind = self.spec(&name).kind;
-        match self.random.weighted(&[300, 300, 60, 20, 50, 30, 4, 6, 20, 5, 3, 25, 40]) {
+        match self.random.weighted(&[300, 300, 60, 20, 50, 30, 4, 6, 60, 5, 3, 25, 40]) {
             0 => self.publish(at, &name),
             1 => self.settle(model),
             2 if there && (kind != Kind::Stream || model.channels[&at].prefetch > 0) => {

@@ -152,7 +152,7 @@ impl Spec {
 pub(super) fn draw_limits(random: &mut Random, name: &str, queues: usize) -> Limits {
     let ttl = random.percent(35).then(|| if random.percent(10) { 0 } else { some_time(random) });
     let dies = !PERMANENT.contains(&name) && random.percent(20);
-    let expires = dies.then(|| some_time(random));
+    let expires = dies.then(|| 1 + random.next() % 1_500_000);
     let max_length = random.percent(30).then(|| random.next() % 5);
     let (mut dead_letter_exchange, mut dead_letter_key) = (None, None);
     if random.percent(60) {
