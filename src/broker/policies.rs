@@ -33,6 +33,8 @@ impl Broker {
                 // RabbitMQ: a bound is applied before what is to happen at it, so what is too much by then goes even if the
                 // same policy says reject-publish.
                 let dropped_heads = queue.kind == QueueType::Classic && queue.effective.overflow == Overflow::DropHead;
+                // Deliveries that are out keep the deadline they were given; a longer consumer timeout helps them, a shorter one
+                // counts for those to come.
                 self.queues[id].apply(effective);
                 if dropped_heads {
                     self.shed(id);
