@@ -106,6 +106,24 @@ def delayed_retry():
         equal(attempts, [{}] + [{work: ("rejected", n), delay: ("expired", n)} for n in [1, 2]])
 
 
+@check("a dead-letter routing key replaces the CC header's keys, at the next death as well")
+def dead_letter_routing_key():
+    with channel() as on:
+        dead = unique("dead")
+        on.exchange_declare(dead, "direct", auto_delete=True)
+        first, second, right, wrong = unique("first"), unique("second"), private_queue(on), private_queue(on)
+        on.queue_declare(second, exclusive=True, arguments={"x-max-length": 0, "x-dead-letter-exchange": dead})
+        arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": second}
+        on.queue_declare(first, exclusive=True, arguments=arguments | {"x-max-length": 0})
+        on.queue_bind(right, dead, second)
+        on.queue_bind(wrong, dead, "copied")
+        on.basic_publish("", first, b"once", pika.BasicProperties(headers={"CC": ["copied"]}))
+        [[method, properties, _]] = Inbox(on, right, auto_ack=True).returned(1)
+        equal(method.routing_key, second)
+        equal([death["routing-keys"] for death in properties.headers["x-death"]], [[second], [first, "copied"]])
+        equal(drain(on, wrong), [])
+
+
 @check("a cycle of dead letters that nobody rejected ends")
 def dead_letter_cycle():
     with channel() as on:
