@@ -24,10 +24,13 @@ pub struct Marks {
     pub died: bool,
     /// Its headers have a BCC that nobody is to see, but that counts when it is dead-lettered (behaviour D5).
     pub blind_copies: bool,
+    /// It was dead-lettered with a key of the queue's, so that CC and BCC count no more (behaviour D5).
+    pub keys_replaced: bool,
 }
 
 const DIED: u8 = 1;
 const BLIND_COPIES: u8 = 1 << 1;
+const KEYS_REPLACED: u8 = 1 << 3;
 /// It has an expiration. Kept here so that a queue need not look for it.
 const CAN_EXPIRE: u8 = 1 << 2;
 
@@ -73,7 +76,8 @@ impl Message {
         let died = if marks.died { DIED } else { 0 };
         let blind_copies = if marks.blind_copies { BLIND_COPIES } else { 0 };
         let can_expire = if Properties::checked(properties).can_expire() { CAN_EXPIRE } else { 0 };
-        blob.extend_from_slice(&[died | blind_copies | can_expire, short(exchange.len()), short(routing_key.len())]);
+        let keys_replaced = if marks.keys_replaced { KEYS_REPLACED } else { 0 };
+        blob.extend_from_slice(&[died | blind_copies | keys_replaced | can_expire, short(exchange.len()), short(routing_key.len())]);
         blob.extend_from_slice(exchange);
         blob.extend_from_slice(routing_key);
         blob.extend_from_slice(properties);
@@ -103,7 +107,7 @@ impl Message {
     #[must_use]
     pub fn marks(&self) -> Marks {
         let byte = self.blob[MARKS];
-        Marks { died: byte & DIED != 0, blind_copies: byte & BLIND_COPIES != 0 }
+        Marks { died: byte & DIED != 0, blind_copies: byte & BLIND_COPIES != 0, keys_replaced: byte & KEYS_REPLACED != 0 }
     }
 
     /// Whether it has an expiration.

@@ -10,7 +10,6 @@ use super::queue::effective::DeadLettering;
 use super::queue::{Entry, QueueId};
 use super::routing::{Routed, Source};
 use super::{Broker, Effects, Timestamp};
-use crate::amqp::properties::Properties;
 use crate::amqp::table::{self, Value};
 use crate::amqp::{Marks, Message};
 
@@ -80,7 +79,7 @@ impl Broker {
         let mut routed = Routed::default();
         let keys = match &dead.to.routing_key {
             Some(_) => Vec::new(),
-            None => other_keys(message.properties()),
+            None => other_keys(&message),
         };
         // Behaviour D10: found when the message dies; an exchange that is not there takes nothing.
         let source = match &*dead.to.exchange {
@@ -155,14 +154,20 @@ impl Broker {
             added.extend(first.map(|(name, text)| (name, Value::String(text))));
         }
         let headers = table::with_entries(headers, &added);
+        let keys_replaced = message.marks().keys_replaced || dead.to.routing_key.is_some();
+        let marks = Marks { died: true, keys_replaced, ..message.marks() };
         let key = dead.to.routing_key.as_ref().map_or(message.routing_key(), |key| key.as_bytes());
         let properties = properties.with_headers_without_expiration(&headers);
-        message.readdressed(dead.to.exchange.as_bytes(), &key[..key.len().min(255)], &properties, Marks { died: true, ..message.marks() })
+        message.readdressed(dead.to.exchange.as_bytes(), &key[..key.len().min(255)], &properties, marks)
     }
 }
 
 /// Routing keys beside the first: CC, and the BCC that the broker has kept to itself.
-pub(super) fn other_keys(properties: Properties<'_>) -> Vec<Vec<u8>> {
+pub(super) fn other_keys(message: &Message) -> Vec<Vec<u8>> {
+    if message.marks().keys_replaced {
+        return Vec::new();
+    }
+    let properties = message.properties();
     let keys_of = |name: &str| match properties.header(name) {
         Some(Value::Array(values)) => texts(values),
         _ => Vec::new(),
@@ -233,7 +238,7 @@ impl Deaths {
 fn first_death(dead: &DeadLetter, message: &Message, expiration_first: bool) -> Vec<u8> {
     let mut keys = Vec::new();
     table::put_value(&mut keys, Value::String(message.routing_key()));
-    if let Some(Value::Array(values)) = message.properties().header("CC") {
+    if let (false, Some(Value::Array(values))) = (message.marks().keys_replaced, message.properties().header("CC")) {
         for key in texts(values) {
             table::put_value(&mut keys, Value::String(&key));
         }

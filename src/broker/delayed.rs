@@ -86,7 +86,7 @@ impl Broker {
         let ready = undelayed(&message);
         self.memory += ready.memory() as u64;
         self.release(message);
-        let keys = super::dead_letter::other_keys(ready.properties());
+        let keys = super::dead_letter::other_keys(&ready);
         let mut routed = Routed::default();
         // Its header is negative by now, so this exchange does not delay it again.
         self.route(Source::Named(id), &ready, &keys, &mut routed);

@@ -72,7 +72,7 @@ impl Broker {
 fn about(message: &Message, properties: &[u8]) -> Vec<u8> {
     let mut keys = Vec::new();
     table::put_value(&mut keys, Value::String(message.routing_key()));
-    for key in other_keys(message.properties()) {
+    for key in other_keys(message) {
         table::put_value(&mut keys, Value::String(&key));
     }
     let mut headers = Vec::new();

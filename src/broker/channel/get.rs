@@ -19,11 +19,14 @@ impl Broker {
             self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
             return Ok(());
         };
+        let count = |broker: &Self| u32::try_from(broker.queues[id].ready.len()).unwrap_or(u32::MAX);
+        // A quorum queue still counts what is dead behind the message.
+        let with_dead = count(self);
         self.settle_head(id);
+        let message_count = if kind == QueueType::Quorum { with_dead } else { count(self) };
         if self.reports.tracing.is_some() {
             self.trace_delivery(at, id, &entry);
         }
-        let message_count = u32::try_from(self.queues[id].ready.len()).unwrap_or(u32::MAX);
         let frame_max = self.connection(at.connection).map_or(0, |c| c.opened.frame_max);
         let tag = self.open_channel(at).unacked.next_tag();
         let to = Recipient { channel: at.channel, consumer_tag: &[], frame_max };

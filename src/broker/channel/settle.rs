@@ -136,14 +136,22 @@ impl Broker {
                 queues.push(queue);
             }
         }
+        let is_quorum = |broker: &Self, id: QueueId| broker.queues.get(id).is_some_and(|queue| queue.kind == QueueType::Quorum);
         for &queue in &queues {
             // Unacked messages are outside the bound, so that coming back can exceed it (gotcha 17).
-            self.drop_overflow(queue);
-            self.settle_head(queue);
+            if !is_quorum(self, queue) {
+                self.drop_overflow(queue);
+                self.settle_head(queue);
+            }
         }
         self.spend_credit(at, credited, effects);
         for queue in queues {
             self.pump(queue, effects);
+            // A quorum queue gives first and counts then.
+            if is_quorum(self, queue) {
+                self.drop_overflow(queue);
+                self.settle_head(queue);
+            }
         }
     }
 

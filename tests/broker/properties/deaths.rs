@@ -64,10 +64,14 @@ fn count_of(death: &FieldTable, queue: &str, reason: &str) -> Option<AMQPValue> 
     (is("queue", queue) && is("reason", reason)).then(|| death.inner().get("count").cloned().unwrap_or(AMQPValue::Void))
 }
 
+/// Longer than any key that a CC or BCC here names: nobody else sends to them.
+const THERE: &str = "the queue there";
+const BACK: &str = "the queue back";
+
 /// Two queues that dead-letter to each other.
 fn pair(profile: Profile) -> Bench {
     let mut bench = Bench::of(profile);
-    for (name, other) in [("q", "d"), ("d", "q")] {
+    for (name, other) in [(THERE, BACK), (BACK, THERE)] {
         bench.declare(name, &[("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text(other))]);
     }
     bench
@@ -90,14 +94,14 @@ proptest! {
         if let Some(expiration) = expiration {
             properties = properties.with_expiration(expiration.to_string().into());
         }
-        let answer = bench.publish("q", properties, b"body");
+        let answer = bench.publish(THERE, properties, b"body");
         prop_assert_eq!(bench.refusal(&answer), None);
         let sent = match headers.inner().get("x-death") {
             Some(AMQPValue::FieldArray(all)) if old => all.as_slice().iter().filter(|e| matches!(e, AMQPValue::FieldTable(_))).count(),
             _ => 0,
         };
         for round in 0..rounds {
-            let (from, to) = if round % 2 == 0 { ("q", "d") } else { ("d", "q") };
+            let (from, to) = if round % 2 == 0 { (THERE, BACK) } else { (BACK, THERE) };
             let tag = bench.get(from, false).expect("it is there").tag;
             bench.reject(tag, false);
             let Some(there) = bench.get(to, false) else { panic!("it has not come to {to}") };
@@ -124,8 +128,7 @@ proptest! {
                 prop_assert_eq!(there.header(name.as_str()), Some(value), "{}", name);
             }
         }
-        // What is in CC may name one of the two as well.
-        for name in ["q", "d"] {
+        for name in [THERE, BACK] {
             bench.delete(name);
         }
         prop_assert_eq!(bench.broker.memory(), 0);

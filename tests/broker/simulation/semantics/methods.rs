@@ -210,11 +210,13 @@ impl Model {
             return self.heard.plain(at, (60, 72));
         }
         let copy = queue.ready.remove(0);
+        let with_dead = queue.ready.len();
         self.expire(name);
         let queue = self.queues.get_mut(name).expect("it is there");
+        let left = if queue.spec.kind == Kind::Quorum { with_dead } else { queue.ready.len() };
         let event = self.heard.reply(at);
         let AMQPClass::Basic(basic::AMQPMethod::GetOk(ok)) = &event.class else { panic!("{event:?}") };
-        assert_eq!((id_of(&event.body), ok.redelivered, ok.message_count as usize), (copy.id, copy.redelivered, queue.ready.len()));
+        assert_eq!((id_of(&event.body), ok.redelivered, ok.message_count as usize), (copy.id, copy.redelivered, left));
         assert!(brings(&event, &copy, (queue.spec.kind, self.is_old)), "{name} has {copy:?}, and gives {event:?}");
         if !no_ack {
             queue.unacked += 1;
@@ -295,11 +297,18 @@ impl Model {
                 queue.take_back(copy, limit);
             }
         }
-        for queue in &queues {
+        // A quorum queue gives first and counts then.
+        let (quorum, others): (Vec<String>, Vec<String>) =
+            queues.into_iter().partition(|name| self.queues.get(name).is_some_and(|queue| queue.spec.kind == Kind::Quorum));
+        for queue in &others {
             self.drop_overflow(queue);
             self.expire(queue);
         }
-        queues.iter().for_each(|queue| self.pump(queue));
+        others.iter().chain(&quorum).for_each(|queue| self.pump(queue));
+        for queue in &quorum {
+            self.drop_overflow(queue);
+            self.expire(queue);
+        }
     }
 
     /// All consumers go, then what the channels hold goes back.
