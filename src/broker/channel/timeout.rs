@@ -16,16 +16,10 @@ impl Broker {
         if !self.channel(at).is_some_and(|channel| channel.settlement.is_due(now)) {
             return;
         }
-        let Some(over) = self.oldest_deadline(at) else { return };
-        if over > now {
-            self.arm_settlement(at, over);
-            return;
-        }
-        let unacked = &self.open_channel(at).unacked;
-        let queue = unacked.iter().map(|delivery| delivery.queue).collect::<Vec<_>>();
-        let timeouts = queue.into_iter().filter_map(|queue| self.queues.get(queue)?.effective.consumer_timeout);
-        if let Some(timeout) = timeouts.min() {
-            self.time_out(at, timeout, effects);
+        match self.next_late(at) {
+            Some((over, _)) if over > now => self.arm_settlement(at, over),
+            Some((_, timeout)) => self.time_out(at, timeout, effects),
+            None => {}
         }
     }
 
@@ -40,17 +34,14 @@ impl Broker {
             return;
         }
         let now = self.now;
-        let is_over = |broker: &Self, queue: QueueId, delivered: Timestamp| {
-            let timeout = broker.queues.get(queue).and_then(|queue| queue.effective.consumer_timeout);
-            timeout.is_some_and(|timeout| delivered.after(timeout) <= now)
-        };
+        let is_over = |broker: &Self, delivery: &Delivery| broker.late_at(delivery).is_some_and(|(over, _)| over <= now);
         let unacked = self.open_channel(at).unacked.take_all();
         let late: BTreeSet<Option<ConsumerId>> =
-            unacked.iter().filter(|d| is_over(self, d.queue, d.delivered)).map(|delivery| delivery.consumer).collect();
+            unacked.iter().filter(|delivery| is_over(self, delivery)).map(|delivery| delivery.consumer).collect();
         // What a consumer that is cancelled holds goes back; what was got without one, only when it is late itself.
         let (returned, kept): (Vec<Delivery>, Vec<Delivery>) = unacked.into_iter().partition(|delivery| match delivery.consumer {
             Some(_) => late.contains(&delivery.consumer),
-            None => is_over(self, delivery.queue, delivery.delivered),
+            None => is_over(self, delivery),
         });
         self.open_channel(at).unacked.restore(kept);
         let mut left: Vec<QueueId> = Vec::new();
@@ -71,20 +62,22 @@ impl Broker {
         for queue in queues {
             self.pump(queue, effects);
         }
-        if let Some(oldest) = self.oldest_deadline(at) {
-            self.arm_settlement(at, oldest);
+        if let Some((next, _)) = self.next_late(at) {
+            self.arm_settlement(at, next);
         }
     }
 
-    fn oldest_deadline(&mut self, at: At) -> Option<Timestamp> {
-        let unacked = std::mem::take(&mut self.channel(at)?.unacked);
-        let deadlines = unacked.iter().filter_map(|delivery| {
-            let timeout = self.queues.get(delivery.queue)?.effective.consumer_timeout?;
-            Some(delivery.delivered.after(timeout))
-        });
-        let oldest = deadlines.min();
-        self.open_channel(at).unacked = unacked;
-        oldest
+    /// When a delivery is late, and the timeout that says so, in milliseconds.
+    fn late_at(&self, delivery: &Delivery) -> Option<(Timestamp, u64)> {
+        let timeout = self.queues.get(delivery.queue)?.effective.consumer_timeout?;
+        Some((delivery.delivered.after(timeout), timeout))
+    }
+
+    /// The same for the delivery of a channel that is late first.
+    fn next_late(&self, at: At) -> Option<(Timestamp, u64)> {
+        let connection = self.connections.get(at.connection.index())?.as_ref()?;
+        let unacked = &connection.channels.get(&at.channel)?.unacked;
+        unacked.iter().filter_map(|delivery| self.late_at(delivery)).min()
     }
 
     pub(super) fn arm_settlement(&mut self, at: At, deadline: Timestamp) {
