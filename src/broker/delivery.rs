@@ -13,6 +13,7 @@ use super::timers::Due;
 use super::{Action, At, Broker, ConnectionId, Effects};
 use crate::amqp::Message;
 use crate::amqp::encoder::{Delivered, Recipient};
+use crate::amqp::properties::Properties;
 use crate::amqp::table::{self, Value};
 
 impl Broker {
@@ -28,20 +29,19 @@ impl Broker {
             self.release(message);
             return true;
         }
-        if queue.stream.is_some() {
-            self.append(id, message, effects);
-            return true;
-        }
         if queue.refuses(&message) {
             self.refuse_message(id, message);
             return false;
         }
-        if queue.deduplication.is_some() {
-            self.enter_queue(id, &message);
+        if let Some(deduplication) = &mut queue.deduplication {
+            deduplication.change(&mut self.memory, |seen| seen.remember(message.properties(), now));
         }
-        let queue = &mut self.queues[id];
+        if queue.stream.is_some() {
+            self.append(id, message, effects);
+            return true;
+        }
         let looks = queue.looks_at_messages || message.can_expire();
-        let entry = if looks { queue.entry(message, self.now) } else { queue.ready.entry(message) };
+        let entry = if looks { queue.entry(message, now) } else { queue.ready.entry(message) };
         self.memory += Entry::MEMORY;
         if queue.ready.is_empty()
             && queue.consumers.anyone_waiting()
@@ -56,21 +56,10 @@ impl Broker {
         true
     }
 
-    /// A message enters a queue that takes none like it again (behaviour Q28).
-    fn enter_queue(&mut self, id: QueueId, message: &Message) {
-        if let Some(deduplication) = self.queues.get_mut(id).and_then(|queue| queue.deduplication.as_mut()) {
-            self.memory -= deduplication.cache.memory();
-            deduplication.remember(message.properties(), self.now);
-            self.memory += deduplication.cache.memory();
-        }
-    }
-
-    /// A message is no longer in a queue, nor unacked from it.
+    /// A message is no longer in a queue, nor unacked from it: it may come again (behaviour Q28).
     pub(super) fn leave_queue(&mut self, id: QueueId, entry: &Entry) {
         if let Some(deduplication) = self.queues.get_mut(id).and_then(|queue| queue.deduplication.as_mut()) {
-            self.memory -= deduplication.cache.memory();
-            deduplication.forget_left(entry.message.properties());
-            self.memory += deduplication.cache.memory();
+            deduplication.change(&mut self.memory, |seen| seen.forget_left(entry.message.properties()));
         }
     }
 
@@ -213,28 +202,27 @@ impl Broker {
 /// The properties that a consumer sees where they are not as published: a type of queue adds something (behaviour Q20, Q22),
 /// or something is not for the consumer's eyes.
 pub(super) fn delivered_properties(kind: QueueType, entry: &Entry, profile: &Profile) -> Option<Vec<u8>> {
-    // A quorum queue counts what came back, and says nothing the first time.
-    let returned = entry.returns > 0 || entry.uncounted_returns > 0;
-    let adds = match kind {
-        QueueType::Classic => false,
-        QueueType::Quorum => returned,
-        QueueType::Stream => true,
-    };
-    if !adds && !entry.message.marks().blind_copies {
-        return None;
+    let number = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
+    let mut added: SmallVec<[(&[u8], Value<'_>); 2]> = SmallVec::new();
+    match kind {
+        QueueType::Classic => {}
+        // Counts what came back, and says nothing the first time.
+        QueueType::Quorum => {
+            let acquired = u64::from(entry.returns) + u64::from(entry.uncounted_returns);
+            if acquired > 0 && profile.acquired_count {
+                added.push((b"x-acquired-count", number(acquired)));
+            }
+            if entry.returns > 0 {
+                added.push((b"x-delivery-count", number(u64::from(entry.returns))));
+            }
+        }
+        QueueType::Stream => added.push((b"x-stream-offset", number(entry.position))),
+    }
+    if added.is_empty() {
+        return entry.message.marks().blind_copies.then(|| entry.message.visible_properties().into_owned());
     }
     let visible = entry.message.visible_properties();
-    let count = Value::Int(i64::from(entry.returns));
-    let acquired = Value::Int(i64::from(entry.returns) + i64::from(entry.uncounted_returns));
-    let offset = Value::Int(i64::try_from(entry.position).unwrap_or(i64::MAX));
-    let added: &[(&[u8], Value<'_>)] = match kind {
-        _ if !adds => return Some(visible.into_owned()),
-        QueueType::Quorum if profile.acquired_count && entry.returns == 0 => &[(b"x-acquired-count", acquired)],
-        QueueType::Quorum if profile.acquired_count => &[(b"x-acquired-count", acquired), (b"x-delivery-count", count)],
-        QueueType::Quorum => &[(b"x-delivery-count", count)],
-        QueueType::Classic | QueueType::Stream => &[(b"x-stream-offset", offset)],
-    };
-    let properties = crate::amqp::properties::Properties::checked(&visible);
-    let headers = table::with_entries(properties.headers().unwrap_or_default(), added);
+    let properties = Properties::checked(&visible);
+    let headers = table::with_entries(properties.headers().unwrap_or_default(), &added);
     Some(properties.with_headers(&headers))
 }

@@ -107,9 +107,7 @@ impl Broker {
         for id in exchanges {
             let exchange = &mut self.exchanges[*id];
             if let Some(deduplication) = &mut exchange.deduplication {
-                self.memory -= deduplication.cache.memory();
-                deduplication.remember(message.properties(), self.now);
-                self.memory += deduplication.cache.memory();
+                deduplication.change(&mut self.memory, |seen| seen.remember(message.properties(), self.now));
             }
             if let Some(history) = &mut exchange.history {
                 self.memory += history.keep(Published { message, more_keys }).map_or(0, Kept::memory);

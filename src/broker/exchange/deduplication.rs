@@ -11,6 +11,7 @@ use crate::amqp::table::Value;
 use crate::amqp::{AMQPValue, FieldTable};
 use crate::broker::Timestamp;
 use crate::broker::error::{Error, integer};
+use crate::broker::queue::QueueType;
 
 /// Turns deduplication on for an exchange of any type, or a queue.
 pub const ARGUMENT: &str = "x-message-deduplication";
@@ -154,14 +155,15 @@ impl Deduplication {
         Ok(Some(Self { header, while_present: false, cache: Cache::new(size, ttl) }))
     }
 
-    /// The same for a queue: without x-cache-size a message is a duplicate for as long as the other one is in the queue (as
+    /// The same for a queue: without x-cache-size, and unless it is a stream, which nothing leaves, a message is a duplicate for as long as the other one is in the queue (as
     /// in the plugin), with it while the value is in the cache (as in LavinMQ).
     ///
     /// # Errors
     /// As for [`Deduplication::new`].
-    pub fn for_queue(arguments: &FieldTable, resource: &str) -> Result<Option<Self>, Error> {
+    pub fn for_queue(arguments: &FieldTable, resource: &str, kind: QueueType) -> Result<Option<Self>, Error> {
         let mut found = Self::new(arguments, resource, false)?;
         if let Some(deduplication) = &mut found
+            && kind != QueueType::Stream
             && !arguments.inner().contains_key(SIZE)
         {
             deduplication.cache.size = usize::MAX;
@@ -189,6 +191,13 @@ impl Deduplication {
     #[must_use]
     pub fn is_duplicate(&self, properties: Properties<'_>, now: Timestamp) -> bool {
         self.value(properties).is_some_and(|value| self.cache.contains(value, now))
+    }
+
+    /// Changes what is remembered; `memory` is the account that its bytes are on.
+    pub fn change(&mut self, memory: &mut u64, change: impl FnOnce(&mut Self)) {
+        *memory -= self.cache.memory();
+        change(self);
+        *memory += self.cache.memory();
     }
 
     /// Remembers a message.

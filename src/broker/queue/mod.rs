@@ -200,7 +200,8 @@ impl Queue {
     /// Whether it refuses a message.
     #[must_use]
     pub fn refuses(&mut self, message: &Message) -> bool {
-        if self.effective.overflow == Overflow::DropHead {
+        // A stream makes room by its retention.
+        if self.effective.overflow == Overflow::DropHead || self.kind == QueueType::Stream {
             return false;
         }
         if self.kind != QueueType::Quorum {

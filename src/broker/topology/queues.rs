@@ -109,7 +109,7 @@ impl Broker {
         arguments::check(&self.vhost, &name, &declare.arguments, &self.settings.profile)?;
         let kind = arguments::queue_type_of(&declare.arguments);
         self.check_properties(kind, &name, flags, was_named)?;
-        let deduplication = Deduplication::for_queue(&declare.arguments, &error::queue(&self.vhost, &name))?;
+        let deduplication = Deduplication::for_queue(&declare.arguments, &error::queue(&self.vhost, &name), kind)?;
         let effective = self.effective(&name, kind, &declare.arguments);
         let name: Arc<str> = name.into();
         let mut queue = Queue::new(Arc::clone(&name), flags, owner, declare.arguments, effective, &self.settings.profile);
