@@ -163,3 +163,43 @@ fn copy(mut from: TcpStream, mut to: TcpStream) {
 pub fn mebibyte() -> Vec<u8> {
     (0..1u32 << 20).map(|i| (i.wrapping_mul(31) >> 3) as u8).collect()
 }
+
+/// What every client in here is checked for: `$check!(what, function)` for each promise.
+#[macro_export]
+macro_rules! every_client {
+    ($check:ident) => {
+        $check!("publish, consume, ack: in order, not redelivered", consumes_in_order);
+        $check!("nack with requeue: back to the original order, redelivered", requeues);
+        $check!("reject without requeue: the message is gone", rejects);
+        $check!("basic.get: message, remaining count, empty", gets);
+        $check!("qos: at most prefetch messages unacked", prefetches);
+        $check!("recover: everything unacked comes back redelivered", recovers);
+        $check!("purge and delete report their message counts", counts_on_purge);
+        $check!("publisher confirms: every publish confirmed", confirms);
+        $check!("mandatory: returned with 312 NO_ROUTE, then confirmed", returns);
+        $check!("reject-publish: a full queue's publish is nacked", nacks);
+        $check!("fanout exchange: a copy for every queue", fans_out);
+        $check!("topic exchange: the patterns choose the queues", routes_topics);
+        $check!("headers exchange: x-match all and any", routes_headers);
+        $check!("exchange bound to exchange, alternate exchange", routes_onward);
+        $check!("load balancing: prefetch 1, a busy consumer gets no more", balances);
+        $check!("rpc over an exclusive server-named queue", calls_over_own_queue);
+        $check!("rpc over direct reply-to", calls_over_direct_reply_to);
+        $check!("connection loss: unacked messages come back redelivered", survives_loss);
+        $check!("404 for a missing queue, the connection stays usable", refuses_missing_queue);
+        $check!("404 for a publish to a missing exchange", refuses_missing_exchange);
+        $check!("406 for an inequivalent declare", refuses_inequivalent);
+        $check!("406 for an unknown delivery tag", refuses_unknown_tag);
+        $check!("406 for deleting a queue in use if-unused", refuses_delete_in_use);
+        $check!("405 for another connection's exclusive queue", refuses_foreign_exclusive);
+        $check!("403 for declaring an amq. name", refuses_reserved_name);
+        $check!("403 for a second consumer beside an exclusive one", refuses_second_exclusive);
+        $check!("540 for immediate closes the connection with its reason", refuses_immediate);
+        $check!("530 for an unknown vhost", refuses_vhost);
+        $check!("1 MiB body, every property and header type, unchanged", carries_everything);
+        $check!("an empty body", carries_nothing);
+        $check!("heartbeat negotiated to 1 s, idle connection stays open", keeps_idle_open);
+        $check!("tx: commit publishes, rollback does not", transacts);
+        $check!("consumer cancel notification when its queue is deleted", notifies_cancel);
+    };
+}
