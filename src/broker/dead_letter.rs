@@ -57,6 +57,10 @@ impl Broker {
     /// A message that has left its queue is dead; without a dead-letter exchange it ends here.
     pub(super) fn bury(&mut self, id: QueueId, entry: Entry, reason: Reason) {
         self.leave_queue(id, &entry);
+        self.list_dead(id, entry, reason);
+    }
+
+    fn list_dead(&mut self, id: QueueId, entry: Entry, reason: Reason) {
         let queue = self.queues.get(id).and_then(|queue| Some((&queue.name, queue.effective.dead_lettering.as_ref()?)));
         let Some((name, to)) = queue else { return self.release_entry(entry) };
         let (name, to) = (Arc::clone(name), to.clone());
@@ -77,10 +81,7 @@ impl Broker {
             return self.release_entry(dead.entry);
         }
         let mut routed = Routed::default();
-        let keys = match &dead.to.routing_key {
-            Some(_) => Vec::new(),
-            None => other_keys(&message),
-        };
+        let keys = other_keys(&message);
         // Behaviour D10: found when the message dies; an exchange that is not there takes nothing.
         let source = match &*dead.to.exchange {
             "" => Some(Source::Default),
@@ -89,24 +90,18 @@ impl Broker {
         if let Some(source) = source {
             self.find_route(source, &message, &keys, &mut routed);
         }
-        let Routed { mut queues, delayed, remembering, duplicate, .. } = routed;
         if dead.reason != Reason::Rejected {
-            queues.retain(|id| !deaths.is_cycle(self.queues[*id].name.as_bytes()));
+            routed.queues.retain(|id| !deaths.is_cycle(self.queues[*id].name.as_bytes()));
         }
-        if dead.to.at_least_once && delayed.is_empty() && !duplicate && !self.all_would_take(&queues, &message) {
+        let goes_elsewhere = !routed.delayed.is_empty() || routed.duplicate;
+        if dead.to.at_least_once && !goes_elsewhere && !self.all_would_take(&routed.queues, &message) {
             self.hold_dead_letter(dead);
             return;
         }
         self.memory += message.memory() as u64;
         // Only now: what is held is tried again.
-        self.remember(&message, &keys, &remembering);
-        for queue in queues {
-            self.enqueue(queue, message.clone(), effects);
-        }
-        for exchange in delayed {
-            self.delay(exchange, message.clone());
-        }
-        self.release(message);
+        self.remember(&message, &keys, &routed.remembering);
+        self.hand_out(message, routed, effects);
         self.release_entry(dead.entry);
     }
 
@@ -127,7 +122,7 @@ impl Broker {
         let Some(extra) = self.queues.get_mut(id).and_then(|queue| queue.extra.as_mut()) else { return };
         if extra.retry.is_due(self.now) {
             for (entry, reason) in std::mem::take(&mut extra.held) {
-                self.bury(id, entry, reason);
+                self.list_dead(id, entry, reason);
             }
         }
     }

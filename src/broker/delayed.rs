@@ -90,10 +90,7 @@ impl Broker {
         let mut routed = Routed::default();
         // Its header is negative by now, so this exchange does not delay it again.
         self.route(Source::Named(id), &ready, &keys, &mut routed);
-        for queue in routed.queues {
-            self.enqueue(queue, ready.clone(), effects);
-        }
-        self.release(ready);
+        self.hand_out(ready, routed, effects);
     }
 
     /// Drops what an exchange that is going keeps.

@@ -47,12 +47,6 @@ impl Broker {
         let mut routed = Routed::default();
         self.route(Source::Named(exchange), &message, &[], &mut routed);
         self.memory += message.memory() as u64;
-        for queue in routed.queues {
-            self.enqueue(queue, message.clone(), effects);
-        }
-        for exchange in routed.delayed {
-            self.delay(exchange, message.clone());
-        }
-        self.release(message);
+        self.hand_out(message, routed, effects);
     }
 }

@@ -2,10 +2,10 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::Broker;
 use super::delayed::delay_of;
 use super::exchange::{Destination, Exchange, ExchangeId, Kept, Published, RecentHistory};
 use super::queue::QueueId;
+use super::{Broker, Effects};
 use crate::amqp::Message;
 
 /// Where routing begins.
@@ -100,6 +100,17 @@ impl Broker {
             }
         }
         self.found = found;
+    }
+
+    /// Gives a message to all that it was routed to. It is in the account of memory already.
+    pub(super) fn hand_out(&mut self, message: Message, routed: Routed, effects: &mut Effects) {
+        for exchange in routed.delayed {
+            self.delay(exchange, message.clone());
+        }
+        for queue in routed.queues {
+            self.enqueue(queue, message.clone(), effects);
+        }
+        self.release(message);
     }
 
     /// What exchanges on the way of a message remember of it.

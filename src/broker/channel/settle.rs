@@ -50,12 +50,12 @@ impl Broker {
     fn settle(&mut self, at: At, delivery_tag: u64, multiple: bool, outcome: Outcome, effects: &mut Effects) -> Result<(), Error> {
         let channel = self.open_channel(at);
         let mut taken = Vec::new();
+        let is_transactional = matches!(channel.mode, Mode::Tx(_));
         channel.unacked.take(delivery_tag, multiple, &mut taken)?;
         if outcome != Outcome::Ack && !self.settings.profile.stream_takes_nack {
             taken = self.refuse_of_streams(at, taken)?;
         }
-        let channel = self.open_channel(at);
-        if let Mode::Tx(transaction) = &mut channel.mode {
+        if is_transactional && let Mode::Tx(transaction) = &mut self.open_channel(at).mode {
             transaction.settle(Settlement { deliveries: taken, outcome });
             return Ok(());
         }

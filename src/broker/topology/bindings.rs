@@ -159,13 +159,7 @@ impl Broker {
                 for kept in all {
                     let mut routed = Routed::default();
                     self.route(Source::Named(exchange), &kept.message, &kept.more_keys, &mut routed);
-                    for exchange in routed.delayed {
-                        self.delay(exchange, kept.message.clone());
-                    }
-                    for queue in routed.queues {
-                        self.enqueue(queue, kept.message.clone(), effects);
-                    }
-                    self.release(kept.message);
+                    self.hand_out(kept.message, routed, effects);
                 }
             }
         }
