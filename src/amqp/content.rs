@@ -191,6 +191,49 @@ impl Message {
         self.blob.len() + self.large_body().iter().map(Bytes::len).sum::<usize>() + 16
     }
 
+    /// Bytes of [`Message::store`].
+    #[must_use]
+    pub fn stored_len(&self) -> usize {
+        self.blob.len() + self.large_body().iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Appends the message as it is stored: what holds a small message in memory, and a large body behind it
+    /// (docs/STORAGE.md).
+    pub fn store(&self, out: &mut Vec<u8>) {
+        out.reserve(self.stored_len());
+        out.extend_from_slice(&self.blob);
+        for part in self.large_body() {
+            out.extend_from_slice(part);
+        }
+    }
+
+    /// Reads back what [`Message::store`] wrote; `None` for anything else.
+    #[must_use]
+    pub fn from_stored(stored: &[u8]) -> Option<Self> {
+        let (head, rest) = stored.split_first_chunk::<HEAD>()?;
+        let names = usize::from(head[EXCHANGE_LENGTH]) + usize::from(head[EXCHANGE_LENGTH + 1]);
+        let properties_length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let properties = rest.get(names..names.checked_add(properties_length)?)?;
+        let can_expire = Properties::check(properties).ok()?.can_expire();
+        let known = DIED | BLIND_COPIES | KEYS_REPLACED | CAN_EXPIRE;
+        if head[MARKS] & !known != 0 || (head[MARKS] & CAN_EXPIRE != 0) != can_expire {
+            return None;
+        }
+        let body_at = HEAD + names + properties_length;
+        let body = &stored[body_at..];
+        if body.len() <= LARGE_BODY {
+            return Some(Self { blob: Bytes::copy_from_slice(stored), large: None });
+        }
+        let large = Some(Arc::new(vec![Bytes::copy_from_slice(body)]));
+        Some(Self { blob: Bytes::copy_from_slice(&stored[..body_at]), large })
+    }
+
+    /// Whether it asks to survive (behaviour B6).
+    #[must_use]
+    pub fn is_persistent(&self) -> bool {
+        self.properties().delivery_mode() == Some(2)
+    }
+
     /// Whether nobody else holds this message: dropping it frees its memory.
     #[must_use]
     pub fn is_last(&self) -> bool {

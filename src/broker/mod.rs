@@ -19,6 +19,7 @@ pub mod policy;
 pub mod queue;
 mod random;
 mod reading;
+pub mod record;
 mod reports;
 mod routing;
 pub mod settings;
