@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::channel::Channel;
+use super::paging::Stalled;
 use super::queue::QueueId;
 use super::{Action, Alarms, Broker, ConnectionId, Effects, Error, INTERNAL_USER, Origin, Refusal};
 use crate::amqp::{AMQPClass, Command, Method, connection};
@@ -56,11 +57,17 @@ pub(super) struct Connection {
     /// It has published: an alarm blocks it.
     published: bool,
     blocked: bool,
+    /// A get waits for the disk, and everything behind it.
+    pub(super) stalled: Option<Box<Stalled>>,
 }
 
 impl Connection {
     pub(super) fn is_running(&self) -> bool {
         self.state == State::Running
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
     }
 }
 
@@ -84,6 +91,7 @@ impl Broker {
             congested: false,
             published: false,
             blocked: false,
+            stalled: None,
         });
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
         effects.output(id).method(0, &AMQPClass::Connection(open_ok));
@@ -93,6 +101,10 @@ impl Broker {
     /// One method, with its content, from a connection.
     pub(super) fn command(&mut self, id: ConnectionId, command: Command, effects: &mut Effects) {
         let Some(connection) = self.connection(id) else { return };
+        if let Some(stalled) = &mut connection.stalled {
+            stalled.waiting.push_back(command);
+            return;
+        }
         match connection.state {
             State::Running => match command {
                 Command::Fault(fault) => {
@@ -161,6 +173,7 @@ impl Broker {
     pub(super) fn close_connection(&mut self, id: ConnectionId, class_method: (u16, u16), error: &Error, effects: &mut Effects) {
         self.end_connection(id, effects);
         let Some(connection) = self.connection(id) else { return };
+        connection.stalled = None;
         connection.state = State::Closing;
         effects.refusals.push(Refusal { connection: id, channel: 0, reply_text: error.reply_text() });
         effects.output(id).method(0, &AMQPClass::Connection(connection_close(error, class_method)));

@@ -44,6 +44,8 @@ pub(super) struct DeadLetter {
     entry: Entry,
     reason: Reason,
     died: Timestamp,
+    /// It has been in the queue, as far as a storage knows.
+    was_kept: bool,
 }
 
 /// How long dead letters that no queue takes wait before they are tried again, in milliseconds.
@@ -57,14 +59,28 @@ impl Broker {
     /// A message that has left its queue is dead; without a dead-letter exchange it ends here.
     pub(super) fn bury(&mut self, id: QueueId, entry: Entry, reason: Reason) {
         self.leave_queue(id, &entry);
-        self.list_dead(id, entry, reason);
+        self.list_dead(id, entry, reason, true);
     }
 
-    fn list_dead(&mut self, id: QueueId, entry: Entry, reason: Reason) {
+    /// The same for one that the queue has refused.
+    pub(super) fn bury_unkept(&mut self, id: QueueId, entry: Entry, reason: Reason) {
+        self.leave_queue(id, &entry);
+        self.list_dead(id, entry, reason, false);
+    }
+
+    fn list_dead(&mut self, id: QueueId, entry: Entry, reason: Reason, was_kept: bool) {
         let queue = self.queues.get(id).and_then(|queue| Some((&queue.name, queue.effective.dead_lettering.as_ref()?)));
-        let Some((name, to)) = queue else { return self.release_entry(entry) };
+        let Some((name, to)) = queue else { return self.end_dead(id, entry, was_kept) };
         let (name, to) = (Arc::clone(name), to.clone());
-        self.dead.push_back(DeadLetter { queue: id, name, to, entry, reason, died: self.now });
+        self.dead.push_back(DeadLetter { queue: id, name, to, entry, reason, died: self.now, was_kept });
+    }
+
+    fn end_dead(&mut self, id: QueueId, entry: Entry, was_kept: bool) {
+        if was_kept {
+            self.end_entry(id, entry);
+        } else {
+            self.release_entry(entry);
+        }
     }
 
     /// Routes what has died. Ends: an automatic cycle is cut where it closes.
@@ -78,7 +94,7 @@ impl Broker {
         let message = self.as_dead_letter(&dead);
         let deaths = Deaths::read(message.properties().headers().unwrap_or_default());
         if deaths.0.len() > MAX_DEATHS {
-            return self.release_entry(dead.entry);
+            return self.end_dead(dead.queue, dead.entry, dead.was_kept);
         }
         let mut routed = Routed::default();
         let keys = other_keys(&message);
@@ -102,7 +118,7 @@ impl Broker {
         // Only now: what is held is tried again.
         self.remember(&message, &keys, &routed.remembering);
         self.hand_out(message, routed, effects);
-        self.release_entry(dead.entry);
+        self.end_dead(dead.queue, dead.entry, dead.was_kept);
     }
 
     fn all_would_take(&mut self, queues: &[QueueId], message: &Message) -> bool {
@@ -122,7 +138,7 @@ impl Broker {
         let Some(extra) = self.queues.get_mut(id).and_then(|queue| queue.extra.as_mut()) else { return };
         if extra.retry.is_due(self.now) {
             for (entry, reason) in std::mem::take(&mut extra.held) {
-                self.list_dead(id, entry, reason);
+                self.list_dead(id, entry, reason, true);
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::exchange::ExchangeId;
+use super::record::Enqueue;
 use super::routing::{Routed, Source};
 use super::timers::{Deadline, Due};
 use super::{Broker, Effects, Timestamp};
@@ -57,10 +58,35 @@ impl Broker {
         let due = delay_of(&message).map(|delay| self.now.after(delay));
         let delayed = self.exchanges.get_mut(id).and_then(|exchange| exchange.delayed.as_mut());
         let (Some(due), Some(delayed)) = (due, delayed) else { return self.release(message) };
-        delayed.last_id += 1;
-        delayed.messages.insert((due, delayed.last_id), message);
+        let position = delayed.last_id + 1;
+        let queue = self.exchanges[id].number;
+        if queue != 0 {
+            self.log.enqueue(&message, Enqueue { queue, position, at: due.0, ..Enqueue::default() });
+        }
+        self.keep_delayed(id, position, due, message);
+    }
+
+    /// Keeps a message that is in the account of memory already.
+    pub(super) fn keep_delayed(&mut self, id: ExchangeId, position: u64, due: Timestamp, message: Message) {
+        let delayed = self.exchanges.get_mut(id).and_then(|exchange| exchange.delayed.as_mut());
+        let Some(delayed) = delayed else { return self.release(message) };
+        delayed.last_id = delayed.last_id.max(position);
+        delayed.messages.insert((due, position), message);
         self.memory += MEMORY;
         self.timers.arm(&mut delayed.deadline, due, Due::Delayed(id));
+    }
+
+    /// No number up to this one is given again.
+    pub(super) fn skip_delayed(&mut self, id: ExchangeId, highest: u64) {
+        if let Some(delayed) = &mut self.exchanges[id].delayed {
+            delayed.last_id = delayed.last_id.max(highest);
+        }
+    }
+
+    fn write_undelayed(&mut self, id: ExchangeId, position: u64, message: &Message) {
+        if let Some(exchange) = self.exchanges.get(id).filter(|exchange| exchange.number != 0) {
+            self.log.ack(exchange.number, 0, position, message.body_len());
+        }
     }
 
     /// Routes what is due.
@@ -76,7 +102,8 @@ impl Broker {
                 self.timers.arm(&mut delayed.deadline, due, Due::Delayed(id));
                 return;
             }
-            let Some((_, message)) = delayed.messages.pop_first() else { return };
+            let Some(((_, position), message)) = delayed.messages.pop_first() else { return };
+            self.write_undelayed(id, position, &message);
             self.release_delayed(id, message, effects);
         }
     }
@@ -107,6 +134,7 @@ impl Broker {
         let Some(delayed) = &mut self.exchanges[at].delayed else { return };
         let Some(&key) = delayed.messages.keys().find(|(_, other)| *other == id) else { return };
         if let Some(message) = delayed.messages.remove(&key) {
+            self.write_undelayed(at, id, &message);
             self.memory -= MEMORY;
             self.release(message);
         }

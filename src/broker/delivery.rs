@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::channel::unacked::Delivery;
 use super::dead_letter::Reason;
 use super::queue::effective::Overflow;
-use super::queue::{ConsumerId, Entry, QueueId, QueueType};
+use super::queue::{Consumer, ConsumerId, Entry, Queue, QueueId, QueueType};
 use super::settings::Profile;
 use super::timers::Due;
 use super::{Action, At, Broker, ConnectionId, Effects};
@@ -43,14 +43,23 @@ impl Broker {
         let looks = queue.looks_at_messages || message.can_expire();
         let entry = if looks { queue.entry(message, now) } else { queue.ready.entry(message) };
         self.memory += Entry::MEMORY;
+        let is_kept = queue.number != 0;
         if queue.ready.is_empty()
             && queue.consumers.anyone_waiting()
             && let Some(consumer) = self.take_turn(id, effects)
         {
-            self.deliver(consumer, entry, effects);
+            // Handed over at once and for good, it is never written down (gotcha 16).
+            if is_kept && !self.consumers[consumer].no_ack {
+                Self::write_enqueue(&mut self.log, &self.queues[id], &entry);
+            }
+            self.deliver(consumer, entry, true, effects);
             return true;
         }
-        self.queues[id].ready.push(entry);
+        let queue = &mut self.queues[id];
+        if is_kept {
+            Self::write_enqueue(&mut self.log, queue, &entry);
+        }
+        queue.ready.push(entry);
         self.drop_overflow(id);
         self.settle_head(id);
         true
@@ -69,7 +78,7 @@ impl Broker {
         if queue.effective.overflow == Overflow::RejectPublishDlx {
             let entry = queue.entry(message, self.now);
             self.memory += Entry::MEMORY;
-            self.bury(id, entry, Reason::MaxLength);
+            self.bury_unkept(id, entry, Reason::MaxLength);
         } else {
             self.release(message);
         }
@@ -84,8 +93,8 @@ impl Broker {
 
     /// The same, whatever is to happen at a bound.
     pub(super) fn shed(&mut self, id: QueueId) {
-        while let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.overflows()) {
-            let Some(entry) = queue.ready.pop() else { return };
+        while self.queues.get(id).is_some_and(Queue::overflows) {
+            let Some(entry) = self.take_head(id) else { return };
             self.bury(id, entry, Reason::MaxLength);
         }
     }
@@ -97,9 +106,16 @@ impl Broker {
             if self.queues.get(id).is_none_or(|queue| queue.ready.is_empty()) {
                 return;
             }
+            if self.queues[id].ready.peek().is_none() {
+                // It comes from the disk, for consumers that can take it.
+                if self.queues[id].consumers.anyone_waiting() {
+                    self.want_head(id);
+                }
+                return;
+            }
             let Some(consumer) = self.take_turn(id, effects) else { return };
-            let Some(entry) = self.queues[id].ready.pop() else { return };
-            self.deliver(consumer, entry, effects);
+            let Some(entry) = self.take_head(id) else { return };
+            self.deliver(consumer, entry, false, effects);
         }
     }
 
@@ -133,10 +149,15 @@ impl Broker {
         consumer.no_ack || connection.channels.get(&consumer.channel).is_some_and(|channel| channel.has_credit())
     }
 
-    pub(super) fn deliver(&mut self, id: ConsumerId, entry: Entry, effects: &mut Effects) {
+    /// `is_new`: it has never been in the queue.
+    pub(super) fn deliver(&mut self, id: ConsumerId, entry: Entry, is_new: bool, effects: &mut Effects) {
         if self.reports.tracing.is_some() {
             let consumer = &self.consumers[id];
             self.trace_delivery(consumer.at(), consumer.queue, &entry);
+        }
+        let &Consumer { connection, queue, no_ack, .. } = &self.consumers[id];
+        if self.queues[queue].number != 0 && !(is_new && no_ack) {
+            self.write_delivery(connection, queue, &entry, is_new, effects);
         }
         let consumer = &mut self.consumers[id];
         let slot = self.connections.get_mut(consumer.connection.index());
@@ -149,11 +170,15 @@ impl Broker {
         let delivered = Delivered { message: &entry.message, properties: properties.as_deref(), redelivered: entry.redelivered };
         effects.output(consumer.connection).basic_deliver(to, tag, delivered);
         if consumer.no_ack {
+            let from = consumer.queue;
             if queue.deduplication.is_some() {
-                let queue = consumer.queue;
-                self.leave_queue(queue, &entry);
+                self.leave_queue(from, &entry);
             }
-            self.release_entry(entry);
+            if is_new {
+                self.release_entry(entry);
+            } else {
+                self.end_entry(from, entry);
+            }
             return;
         }
         consumer.unacked += 1;

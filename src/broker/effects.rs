@@ -56,6 +56,8 @@ pub struct Refusal {
 #[derive(Debug, Default)]
 pub struct Effects {
     outputs: Vec<Output>,
+    /// Whether the output of a connection must not leave before what is written down in this round is safe.
+    held: Vec<bool>,
     touched: Vec<ConnectionId>,
     /// Empty buffers for outputs to begin with.
     spare: Vec<Vec<u8>>,
@@ -69,6 +71,7 @@ impl Effects {
         let at = connection.index();
         if at >= self.outputs.len() {
             self.outputs.resize_with(at + 1, Output::default);
+            self.held.resize(at + 1, false);
         }
         let output = &mut self.outputs[at];
         if output.is_empty() {
@@ -95,12 +98,20 @@ impl Effects {
         wanted
     }
 
-    /// Hands over every output that is not empty.
-    pub fn drain_outputs(&mut self, mut take: impl FnMut(ConnectionId, &mut Output)) {
+    /// What this connection gets in this round promises something that is written down in it, so that it waits for that to be
+    /// safe.
+    pub fn hold(&mut self, connection: ConnectionId) {
+        self.output(connection);
+        self.held[connection.index()] = true;
+    }
+
+    /// Hands over every output that is not empty, and whether it has to wait for the records of this round.
+    pub fn drain_outputs(&mut self, mut take: impl FnMut(ConnectionId, &mut Output, bool)) {
         for connection in self.touched.drain(..) {
             let output = &mut self.outputs[connection.index()];
+            let held = std::mem::take(&mut self.held[connection.index()]);
             if !output.is_empty() {
-                take(connection, output);
+                take(connection, output, held);
                 output.clear();
             }
         }

@@ -46,7 +46,7 @@ impl Broker {
                 }
                 return;
             }
-            let Some(entry) = queue.ready.pop() else { return };
+            let Some(entry) = self.take_head(id) else { return };
             self.bury(id, entry, Reason::Expired);
         }
     }

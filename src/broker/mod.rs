@@ -6,20 +6,22 @@ mod channel;
 mod connection;
 mod dead_letter;
 mod delayed;
-
 mod delivery;
+mod durable;
 mod effects;
 pub mod error;
 mod events;
 pub mod exchange;
 mod expiry;
 mod origin;
+mod paging;
 mod policies;
 pub mod policy;
 pub mod queue;
 mod random;
 mod reading;
 pub mod record;
+mod recovery;
 mod reports;
 mod routing;
 pub mod settings;
@@ -38,11 +40,13 @@ use slotmap::SlotMap;
 use crate::amqp::{Command, FieldTable, Message};
 use connection::Connection;
 use dead_letter::DeadLetter;
+use durable::Numbered;
 use exchange::{Destination, Exchange, ExchangeId};
 use policy::{Policies, Policy};
 use queue::effective::Effective;
 use queue::{Consumer, ConsumerId, Entry, Queue, QueueId};
 use random::Random;
+use record::Records;
 use reports::Reports;
 use timers::Timers;
 
@@ -51,6 +55,8 @@ pub use delayed::DelayedSnapshot;
 pub use effects::{Action, ConnectionId, Effects, Refusal};
 pub use error::Error;
 pub use origin::Origin;
+pub use paging::{Load, Loaded, Purpose};
+pub use recovery::Unreadable;
 pub use settings::{Profile, Settings};
 pub use snapshot::{ChannelSnapshot, QueueSnapshot};
 
@@ -129,6 +135,10 @@ pub enum Input<'a> {
         exchange: &'a str,
         id: u64,
     },
+    /// A storage has everything that was written down of these queues, up to these positions.
+    Stored(&'a [(u64, u64)]),
+    /// A storage has read what was asked for.
+    Loaded(Loaded),
     /// The broker stops: every connection is closed with 320 and this reason.
     Shutdown(&'a str),
 }
@@ -175,6 +185,15 @@ pub struct Broker {
     plain: Arc<Effective>,
     /// Working space of routing, kept for its allocation.
     found: Vec<Destination>,
+    /// What has to survive of this round.
+    log: Records,
+    /// Whose messages a number in the records stands for. Looked up only.
+    numbered: HashMap<u64, Numbered, FixedState>,
+    last_number: u64,
+    /// What has been asked for of the disk.
+    loads: Vec<Load>,
+    /// Connections whose basic.get waits for the disk.
+    stalled: Vec<ConnectionId>,
 }
 
 impl Broker {
@@ -206,6 +225,11 @@ impl Broker {
             reports: Reports::default(),
             plain,
             found: Vec::new(),
+            log: Records::default(),
+            numbered: HashMap::default(),
+            last_number: 0,
+            loads: Vec::new(),
+            stalled: Vec::new(),
         };
         broker.declare_predeclared_exchanges();
         if broker.settings.event_exchange {
@@ -235,6 +259,11 @@ impl Broker {
             Input::Trace(on) => self.set_tracing(on),
             Input::SetPolicy { operator, policy, user } => self.set_policy(operator, &policy, user, effects),
             Input::ClearPolicy { operator, name, user } => self.clear_policy(operator, name, user, effects),
+            Input::Stored(queues) => self.stored(queues),
+            Input::Loaded(loaded) => {
+                self.loaded(loaded, effects);
+                self.send_confirms(effects);
+            }
             Input::CancelDelayed { exchange, id } => self.cancel_delayed(exchange, id),
             Input::Shutdown(reason) => self.shutdown(reason, effects),
         }

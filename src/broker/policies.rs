@@ -12,6 +12,7 @@ impl Broker {
     pub(super) fn set_policy(&mut self, operator: bool, policy: &Policy, user: &str, effects: &mut Effects) {
         let before = self.applying_policies();
         self.policies.set(operator, policy.clone());
+        self.define_policy(operator, policy);
         self.apply_policies(effects);
         self.policy_was_set(operator, policy, user, &before);
     }
@@ -19,6 +20,7 @@ impl Broker {
     pub(super) fn clear_policy(&mut self, operator: bool, name: &str, user: &str, effects: &mut Effects) {
         let before = self.applying_policies();
         if self.policies.clear(operator, name) {
+            self.undefine_policy(operator, name);
             self.apply_policies(effects);
             self.policy_was_cleared(operator, name, user, &before);
         }

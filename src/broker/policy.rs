@@ -192,6 +192,18 @@ impl Policy {
         Ok(Self { name: name.to_owned(), pattern: pattern.to_owned(), apply_to, priority, definition, regex })
     }
 
+    /// What [`Policy::from_json`] takes.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        let definition: Map<String, Json> = self.definition.values.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        serde_json::json!({
+            "pattern": self.pattern,
+            "apply-to": self.apply_to.name(),
+            "priority": self.priority,
+            "definition": definition,
+        })
+    }
+
     /// A pattern that takes too many steps matches nothing.
     fn matches(&self, name: &str) -> bool {
         self.regex.is_match(name).unwrap_or(false)

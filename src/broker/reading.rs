@@ -1,10 +1,14 @@
 //! Streams and their readers: appending, reading on, retention (behaviour Q22, Q23).
 
-use super::queue::stream::{Read, Stream};
+use super::queue::stream::{Read, Reader, Stream};
 use super::queue::{ConsumerId, Entry, QueueId};
+use super::record::Enqueue;
 use super::timers::Due;
-use super::{Broker, Effects};
+use super::{Broker, Effects, Load, Loaded, Purpose};
 use crate::amqp::Message;
+
+/// Bytes of messages that a reader loads at a time.
+const PAGE: usize = 256 * 1024;
 
 impl Broker {
     /// A message arrives at a stream.
@@ -12,6 +16,10 @@ impl Broker {
         let now = self.now;
         let queue = &mut self.queues[id];
         let Some(stream) = &mut queue.stream else { return self.release(message) };
+        if queue.number != 0 {
+            let enqueue = Enqueue { queue: queue.number, position: stream.next(), at: now.0, ..Enqueue::default() };
+            self.log.enqueue(&message, enqueue);
+        }
         stream.append(message, now, &queue.effective);
         self.memory += Stream::MEMORY;
         let mut waiting = std::mem::take(&mut stream.waiting);
@@ -33,13 +41,16 @@ impl Broker {
         loop {
             let Some(queue) = self.queues.get_mut(id) else { return };
             let Some(stream) = &mut queue.stream else { return };
-            let Some(messages) = stream.retire(self.now, &queue.effective) else {
+            let Some(retired) = stream.retire(self.now, &queue.effective) else {
                 if let Some(at) = stream.retires_at(&queue.effective) {
                     self.timers.arm(&mut stream.retention, at, Due::Retention(id));
                 }
                 return;
             };
-            for message in messages {
+            if queue.number != 0 {
+                self.log.drop_all(queue.number, 0, (retired.first, retired.last), retired.bytes);
+            }
+            for message in retired.messages {
                 self.release_stored(message);
             }
         }
@@ -69,22 +80,57 @@ impl Broker {
             let consumer = &mut self.consumers[id];
             let queue = consumer.queue;
             let (Some(reader), Some(stream)) = (&mut consumer.reader, &mut self.queues[queue].stream) else { return };
-            let entry = match stream.read(reader) {
-                Read::Message(offset, message) => Entry::new(message.clone(), offset),
+            let mut left_out = Vec::new();
+            let read = stream.read(reader, &mut left_out);
+            let entry = match read {
+                Read::Message(offset, message) => Some(Entry::new(message, offset)),
+                Read::OnDisk(first, last) => {
+                    if !std::mem::replace(&mut reader.loading, true) {
+                        let (queue, purpose) = (self.queues[queue].number, Purpose::Reader(id));
+                        self.loads.push(Load { queue, level: 0, first, last, max_bytes: PAGE, purpose });
+                    }
+                    None
+                }
                 Read::Paused => {
                     // Others come first: one portion for each input.
                     self.timers.push(self.asked.after(1), Due::Reading(id));
-                    return;
+                    None
                 }
                 Read::End => {
                     if !std::mem::replace(&mut reader.waiting, true) {
                         stream.waiting.push(id);
                     }
-                    return;
+                    None
                 }
             };
+            for message in left_out {
+                self.release(message);
+            }
+            let Some(entry) = entry else { return };
             self.memory += Entry::MEMORY;
-            self.deliver(id, entry, effects);
+            self.deliver(id, entry, false, effects);
+        }
+    }
+
+    /// A page has come for a reader.
+    pub(super) fn page_loaded(&mut self, id: ConsumerId, loaded: Loaded, effects: &mut Effects) {
+        let Some(reader) = self.consumers.get_mut(id).and_then(|consumer| consumer.reader.as_mut()) else { return };
+        reader.loading = false;
+        if loaded.messages.is_empty() {
+            // Nothing is left of it by now.
+            reader.next = reader.next.max(loaded.load.last + 1);
+        }
+        for stored in loaded.messages {
+            self.memory += stored.message.memory() as u64;
+            reader.page.push_back(stored);
+        }
+        self.read_on(id, effects);
+    }
+
+    /// A reader is gone, and its page with it.
+    pub(super) fn drop_page(&mut self, reader: Option<Box<Reader>>) {
+        for stored in reader.into_iter().flat_map(|reader| reader.page) {
+            self.release(stored.message);
         }
     }
 }

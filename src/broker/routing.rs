@@ -104,6 +104,7 @@ impl Broker {
 
     /// Gives a message to all that it was routed to. It is in the account of memory already.
     pub(super) fn hand_out(&mut self, message: Message, routed: Routed, effects: &mut Effects) {
+        self.log.next_message();
         for exchange in routed.delayed {
             self.delay(exchange, message.clone());
         }

@@ -351,7 +351,7 @@ impl State {
     fn hand_out(&mut self, to_flush: &mut Vec<(ConnectionId, Arc<Shared>)>) {
         let Self { broker, effects, connections, .. } = self;
         let of = |id: ConnectionId| connections.get(id.index()).and_then(Option::as_ref);
-        effects.drain_outputs(|id, output| {
+        effects.drain_outputs(|id, output, _held| {
             if let Some(shared) = of(id) {
                 let pending = shared.push(output);
                 broker.set_pending(id, pending);

@@ -159,7 +159,7 @@ impl World {
                 self.broker.handle(Timestamp(self.now), input, &mut self.effects);
             }
             let lines = &mut self.lines;
-            self.effects.drain_outputs(|id, output| lines[id.index()].said.extend_from_slice(&output.to_vec()));
+            self.effects.drain_outputs(|id, output, _| lines[id.index()].said.extend_from_slice(&output.to_vec()));
             self.effects.refusals.clear();
             for action in self.effects.actions.drain(..) {
                 match action {

@@ -40,7 +40,7 @@ impl Core {
         self.broker.handle(self.now, input, &mut self.effects);
         let mut drained = Vec::new();
         let sent = &mut self.sent;
-        self.effects.drain_outputs(|_, output| {
+        self.effects.drain_outputs(|_, output, _| {
             *sent += output.len();
             drained.push(std::mem::take(&mut output.bytes));
         });

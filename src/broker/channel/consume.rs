@@ -168,10 +168,12 @@ impl Broker {
 
     /// Removes a consumer from its queue, which is returned.
     pub(super) fn remove_consumer(&mut self, id: ConsumerId, user: &str) -> Option<QueueId> {
-        let consumer = self.consumers.remove(id)?;
+        let mut consumer = self.consumers.remove(id)?;
+        let reader = consumer.reader.take();
+        self.drop_page(reader);
         let queue = self.queues.get_mut(consumer.queue)?;
         queue.consumers.remove(id);
-        if let (Some(stream), Some(_)) = (&mut queue.stream, &consumer.reader) {
+        if let Some(stream) = &mut queue.stream {
             stream.waiting.retain(|reader| *reader != id);
         }
         let name = Arc::clone(&queue.name);
@@ -181,7 +183,9 @@ impl Broker {
 
     /// The queue of a consumer is gone: the client is told if it understands (behaviour B16).
     pub(in crate::broker) fn cancel_notify(&mut self, id: ConsumerId, queue: &str, effects: &mut Effects) {
-        let Some(consumer) = self.consumers.remove(id) else { return };
+        let Some(mut consumer) = self.consumers.remove(id) else { return };
+        let reader = consumer.reader.take();
+        self.drop_page(reader);
         self.consumer_deleted(&consumer, queue, None);
         let Consumer { connection, channel, tag, .. } = consumer;
         let at = At { connection, channel };

@@ -2,7 +2,7 @@
 
 use super::unacked::Delivery;
 use crate::amqp::encoder::{Delivered, Recipient};
-use crate::amqp::{AMQPClass, basic};
+use crate::amqp::{AMQPClass, basic, method};
 use crate::broker::delivery::delivered_properties;
 use crate::broker::queue::{QueueId, QueueType};
 use crate::broker::{At, Broker, Effects, Error};
@@ -13,12 +13,33 @@ impl Broker {
         let id = self.queue_for(at, &name)?;
         self.check_gettable(id)?;
         self.note_used(id);
-        let queue = &mut self.queues[id];
-        let kind = queue.kind;
-        let Some(entry) = queue.ready.pop() else {
-            self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
-            return Ok(());
+        self.get_from(at, id, get.no_ack, effects);
+        Ok(())
+    }
+
+    /// The head of the queue has come from the disk.
+    pub(in crate::broker) fn resume_get(&mut self, at: At, (id, name): (QueueId, &str), no_ack: bool, effects: &mut Effects) {
+        if self.channel(at).is_none() {
+            return;
+        }
+        if self.queues.contains_key(id) {
+            self.get_from(at, id, no_ack, effects);
+        } else {
+            self.refuse(at, method::BASIC_GET, &Error::no_queue(&self.vhost, name), effects);
+        }
+    }
+
+    fn get_from(&mut self, at: At, id: QueueId, no_ack: bool, effects: &mut Effects) {
+        let kind = self.queues[id].kind;
+        let Some(entry) = self.take_head(id) else {
+            if self.queues[id].ready.is_empty() {
+                self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
+            } else {
+                self.stall(at, id, no_ack, effects);
+            }
+            return;
         };
+        self.write_delivery(at.connection, id, &entry, false, effects);
         let count = |broker: &Self| u32::try_from(broker.queues[id].ready.len()).unwrap_or(u32::MAX);
         // A quorum queue still counts what is dead behind the message.
         let with_dead = count(self);
@@ -33,9 +54,9 @@ impl Broker {
         let properties = delivered_properties(kind, &entry, &self.settings.profile);
         let delivered = Delivered { message: &entry.message, properties: properties.as_deref(), redelivered: entry.redelivered };
         effects.output(at.connection).basic_get_ok(to, tag, delivered, message_count);
-        if get.no_ack {
+        if no_ack {
             self.leave_queue(id, &entry);
-            self.release_entry(entry);
+            self.end_entry(id, entry);
         } else {
             let queue = &mut self.queues[id];
             queue.unacked += 1;
@@ -47,7 +68,6 @@ impl Broker {
                 self.arm_settlement(at, delivered.after(timeout));
             }
         }
-        Ok(())
     }
 
     fn check_gettable(&self, id: QueueId) -> Result<(), Error> {

@@ -93,10 +93,15 @@ impl Broker {
             }
         }
         let targets = std::mem::take(&mut self.open_channel(at).route.targets);
+        let written = self.log.enqueued;
         let taken = self.deliver_to_queues(at, mandatory, message, &targets, effects);
+        let waits = self.log.enqueued != written;
         let channel = self.open_channel(at);
         channel.route.targets = targets;
         if let Mode::Confirm(confirms) = &mut channel.mode {
+            if waits {
+                effects.hold(at.connection);
+            }
             confirms.settle(taken, at.channel, effects.output(at.connection));
         }
         Ok(())
@@ -111,6 +116,7 @@ impl Broker {
         targets: &Targets,
         effects: &mut Effects,
     ) -> bool {
+        self.log.next_message();
         if let Some(requester) = targets.reply {
             self.deliver_reply(requester, &message, effects);
         }

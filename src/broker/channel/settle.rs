@@ -71,12 +71,15 @@ impl Broker {
                 let deliveries = if outcome == Outcome::Discard { self.by_consumer(deliveries) } else { deliveries };
                 let mut credited = Credited::default();
                 for delivery in deliveries {
-                    let remembers = self.leave(&delivery, &mut credited);
+                    let left = self.leave(&delivery, &mut credited);
                     if outcome == Outcome::Discard {
                         self.bury(delivery.queue, delivery.entry, Reason::Rejected);
                     } else {
-                        if remembers {
+                        if left.deduplicates {
                             self.leave_queue(delivery.queue, &delivery.entry);
+                        }
+                        if left.keeps {
+                            self.write_end(delivery.queue, &delivery.entry);
                         }
                         self.release_entry(delivery.entry);
                     }
@@ -128,8 +131,16 @@ impl Broker {
                 QueueType::Quorum => entry.uncounted_returns = entry.uncounted_returns.saturating_add(1),
             }
             if requeued_to.kind == QueueType::Quorum && requeued_to.effective.delivery_limit.is_none() {
-                requeued_to.ready.append(entry);
+                self.write_end(queue, &entry);
+                let requeued_to = &mut self.queues[queue];
+                let entry = requeued_to.ready.at_tail(entry);
+                self.log.next_message();
+                Self::write_enqueue(&mut self.log, requeued_to, &entry);
+                requeued_to.ready.push(entry);
             } else {
+                if requeued_to.number != 0 {
+                    Self::write_return(&mut self.log, requeued_to, &entry);
+                }
                 requeued_to.ready.requeue(entry);
             }
             if !queues.contains(&queue) {
@@ -155,16 +166,16 @@ impl Broker {
         }
     }
 
-    /// Takes a delivery off the accounts of its queue and consumer. Returns whether the queue wants to know what leaves it.
-    fn leave(&mut self, delivery: &Delivery, credited: &mut Credited) -> bool {
+    /// Takes a delivery off the accounts of its queue and consumer.
+    fn leave(&mut self, delivery: &Delivery, credited: &mut Credited) -> Left {
         let mut queue = self.queues.get_mut(delivery.queue);
-        let mut remembers = false;
+        let mut left = Left::default();
         if let Some(queue) = &mut queue {
             queue.unacked -= 1;
             queue.unacked_bytes -= delivery.entry.message.body_len() as u64;
-            remembers = queue.deduplication.is_some();
+            left = Left { deduplicates: queue.deduplication.is_some(), keeps: queue.number != 0 && queue.stream.is_none() };
         }
-        let Some(id) = delivery.consumer else { return remembers };
+        let Some(id) = delivery.consumer else { return left };
         if let Some(consumer) = self.consumers.get_mut(id) {
             consumer.unacked -= 1;
             if let Some(queue) = queue.filter(|queue| consumer.unacked == 0 && queue.consumers.is_handing_over(id)) {
@@ -175,7 +186,7 @@ impl Broker {
                 credited.consumers.push(id);
             }
         }
-        remembers
+        left
     }
 
     /// Settlements have given credit back: consumers that were out of it take their turn again.
@@ -204,6 +215,14 @@ impl Broker {
         self.requeue(at, unacked, outcome, effects);
         Ok(())
     }
+}
+
+/// What the queue that a message leaves wants to know of it.
+#[derive(Clone, Copy, Default)]
+struct Left {
+    deduplicates: bool,
+    /// It is written down.
+    keeps: bool,
 }
 
 /// Consumers that were parked and have got credit back.

@@ -29,7 +29,12 @@ impl Broker {
             })?,
         };
         let next = stream.seek(start);
-        Ok(Some(Box::new(Reader { next, filter: filter(&consume.arguments), waiting: false })))
+        // A time that is still to come is that of the next message, whenever it comes.
+        let not_before = match start {
+            Start::Time(time) if next < stream.next() => time,
+            _ => Timestamp::default(),
+        };
+        Ok(Some(Box::new(Reader { next, not_before, filter: filter(&consume.arguments), ..Reader::default() })))
     }
 
     /// Before RabbitMQ 4.x, only an ack settles what a stream has delivered (V21).

@@ -109,6 +109,8 @@ pub struct Exchange {
     pub deduplication: Option<Deduplication>,
     /// The last messages, for those that bind later.
     pub history: Option<RecentHistory>,
+    /// What the messages that it delays are known by in the records; 0 where none are kept.
+    pub(super) number: u64,
     /// (destination, binding key) → the arguments of each binding between them.
     bindings: BTreeMap<(Destination, Box<str>), Vec<FieldTable>>,
     /// What it routes as: its own type, or what x-delayed-type says.
@@ -158,6 +160,7 @@ impl Exchange {
             sources: Sources::default(),
             deduplication,
             history,
+            number: 0,
             bindings: BTreeMap::new(),
             routes_as,
             router,
@@ -282,6 +285,11 @@ impl Exchange {
         };
         router && !self.remembers() && self.delayed.is_none()
     }
+}
+
+/// A number that stands for these bytes, the same in every release.
+pub(super) fn digest(bytes: &[u8]) -> u64 {
+    hash::hash(bytes)
 }
 
 /// The type that an x-delayed-message exchange routes as (behaviour X22).

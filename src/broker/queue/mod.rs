@@ -3,6 +3,7 @@
 pub mod arguments;
 mod consumers;
 pub mod effective;
+pub mod level;
 mod ready;
 pub mod stream;
 
@@ -19,6 +20,7 @@ use super::dead_letter::Reason;
 use super::effects::ConnectionId;
 use super::exchange::Sources;
 use super::exchange::deduplication::Deduplication;
+use super::paging::Before;
 use super::settings::{Profile, QuorumPriorities};
 use super::timers::Deadline;
 use crate::amqp::{FieldTable, Message};
@@ -112,6 +114,12 @@ pub struct Queue {
     /// A quorum queue that was full and is not free enough again.
     refuses: bool,
     pub(super) extra: Option<Box<Extra>>,
+    /// What it is known by in the records, if it is durable and they are kept; 0 otherwise.
+    pub(super) number: u64,
+    /// Messages below this position are known to have been delivered, perhaps.
+    pub(super) delivered: u64,
+    /// How far ahead of the messages delivered that was written last.
+    pub(super) delivered_ahead: u64,
 }
 
 /// What few queues need.
@@ -124,6 +132,8 @@ pub struct Extra {
     pub(super) last_used: Timestamp,
     /// Dead letters that no queue has taken yet (at-least-once).
     pub(super) held: VecDeque<(Entry, Reason)>,
+    /// What was before a restart.
+    pub(super) before: Option<Before>,
 }
 
 impl Queue {
@@ -173,6 +183,9 @@ impl Queue {
             max_priority,
             refuses: false,
             extra: None,
+            number: 0,
+            delivered: 0,
+            delivered_ahead: 0,
             effective: Arc::default(),
         };
         queue.apply(effective);
@@ -189,6 +202,13 @@ impl Queue {
     /// What few queues need, made when it is needed first.
     pub(super) fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
+    }
+
+    /// Whether this message is written down, so that it survives: in a classic queue if it is persistent (behaviour B6), in
+    /// others always. A stream keeps its messages itself.
+    #[must_use]
+    pub fn keeps(&self, message: &Message) -> bool {
+        self.number != 0 && self.stream.is_none() && (self.kind != QueueType::Classic || message.is_persistent())
     }
 
     /// Whether one more message of this size would exceed a bound (behaviour Q14, reject-publish).

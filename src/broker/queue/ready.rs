@@ -1,7 +1,6 @@
 //! The ready messages of a queue, in the order in which they were published; requeued ones go back to their place.
 
-use std::collections::{BTreeMap, VecDeque};
-
+use super::level::{Leaving, Level, Span};
 use crate::amqp::Message;
 use crate::broker::Timestamp;
 
@@ -33,57 +32,14 @@ impl Entry {
         Self { message, position, expires, returns: 0, uncounted_returns: 0, priority: 0, redelivered: false }
     }
 
-    fn can_expire(&self) -> bool {
+    /// Bytes that it takes with its message.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        Self::MEMORY + self.message.memory() as u64
+    }
+
+    pub(super) fn can_expire(&self) -> bool {
         self.expires != Timestamp::NEVER
-    }
-}
-
-/// Messages of one priority.
-///
-/// Invariant: positions in `published` rise; `requeued` holds only positions that were taken from it before.
-#[derive(Debug, Default)]
-struct Level {
-    published: VecDeque<Entry>,
-    requeued: BTreeMap<u64, Entry>,
-}
-
-impl Level {
-    fn is_empty(&self) -> bool {
-        self.published.is_empty() && self.requeued.is_empty()
-    }
-
-    fn peek(&self) -> Option<&Entry> {
-        let Some((position, requeued)) = self.requeued.first_key_value() else { return self.published.front() };
-        match self.published.front() {
-            Some(published) if published.position < *position => Some(published),
-            _ => Some(requeued),
-        }
-    }
-
-    fn pop(&mut self) -> Option<Entry> {
-        let entry = self.pop_either()?;
-        if self.published.is_empty() && self.published.capacity() > 1024 {
-            self.published = VecDeque::new();
-        }
-        Some(entry)
-    }
-
-    fn pop_either(&mut self) -> Option<Entry> {
-        let Some(requeued) = self.requeued.first_entry() else { return self.published.pop_front() };
-        match self.published.front() {
-            Some(published) if published.position < *requeued.key() => self.published.pop_front(),
-            _ => Some(requeued.remove()),
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Entry> {
-        let mut requeued = self.requeued.values().peekable();
-        let mut published = self.published.iter().peekable();
-        std::iter::from_fn(move || match (requeued.peek(), published.peek()) {
-            (Some(r), Some(p)) if p.position < r.position => published.next(),
-            (Some(_), _) => requeued.next(),
-            (None, _) => published.next(),
-        })
     }
 }
 
@@ -115,10 +71,16 @@ impl Higher {
     fn pop(&mut self) -> Option<Entry> {
         let at = self.top()?;
         let entry = self.levels[at].pop();
+        self.settle(u8::try_from(at + 1).unwrap_or(u8::MAX));
+        entry
+    }
+
+    /// The level of this priority may be empty by now.
+    fn settle(&mut self, priority: u8) {
+        let Some(at) = usize::from(priority).checked_sub(1) else { return };
         if self.levels[at].is_empty() {
             self.occupied[at / 64] &= !(1 << (at % 64));
         }
-        entry
     }
 }
 
@@ -188,24 +150,27 @@ impl Ready {
     /// Adds an entry made by [`Ready::entry`]; its priority is that of a level, at most.
     pub fn push(&mut self, entry: Entry) {
         self.count(&entry);
-        self.level(entry.priority).published.push_back(entry);
+        self.level(entry.priority).push(entry);
     }
 
     /// Puts an entry back to its original position (gotcha 1), at its level (gotcha 71).
-    pub fn requeue(&mut self, mut entry: Entry) {
-        if let Some(next) = &mut self.next_return {
-            entry.position = *next;
-            *next += 1;
-        }
+    pub fn requeue(&mut self, entry: Entry) {
+        let order = match &mut self.next_return {
+            Some(next) => {
+                *next += 1;
+                *next - 1
+            }
+            None => entry.position,
+        };
         self.count(&entry);
-        self.level(entry.priority).requeued.insert(entry.position, entry);
+        self.level(entry.priority).requeue(order, entry);
     }
 
-    /// Puts an entry behind all others, as if it were new.
-    pub fn append(&mut self, mut entry: Entry) {
+    /// Gives an entry that came back a place at the tail, as if it were new.
+    pub fn at_tail(&mut self, mut entry: Entry) -> Entry {
         entry.position = self.next_position;
         self.next_position += 1;
-        self.push(entry);
+        entry
     }
 
     fn count(&mut self, entry: &Entry) {
@@ -221,7 +186,7 @@ impl Ready {
         }
     }
 
-    /// The head.
+    /// The head; `None` as well when it is on disk.
     #[must_use]
     pub fn peek(&self) -> Option<&Entry> {
         match self.higher.as_ref().and_then(|higher| Some(&higher.levels[higher.top()?])) {
@@ -234,10 +199,13 @@ impl Ready {
         self.in_a_row.is_some_and(|in_a_row| in_a_row >= 2) && !self.lowest.is_empty()
     }
 
+    /// Takes the head; `None` as well when it is on disk.
     pub fn pop(&mut self) -> Option<Entry> {
         let lowest_is_due = self.lowest_is_due();
-        let higher = self.higher.as_mut().filter(|_| !lowest_is_due);
-        let entry = higher.and_then(|higher| higher.pop()).or_else(|| self.lowest.pop())?;
+        let entry = match self.higher.as_mut().filter(|_| !lowest_is_due) {
+            Some(higher) if higher.top().is_some() => higher.pop()?,
+            _ => self.lowest.pop()?,
+        };
         if let Some(in_a_row) = &mut self.in_a_row {
             *in_a_row = if entry.priority > 0 { *in_a_row + 1 } else { 0 };
         }
@@ -247,9 +215,91 @@ impl Ready {
         Some(entry)
     }
 
-    /// The ready messages from head to tail.
+    /// Those that are in memory, from head to tail.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         let higher = self.higher.iter().flat_map(|higher| higher.levels.iter().rev());
         higher.chain(std::iter::once(&self.lowest)).flat_map(Level::iter)
+    }
+
+    /// Each level with its priority.
+    fn levels_mut(&mut self) -> impl Iterator<Item = (u8, &mut Level)> {
+        let higher = self.higher.iter_mut().flat_map(|higher| &mut higher.levels);
+        (0..=u8::MAX).zip(std::iter::once(&mut self.lowest).chain(higher))
+    }
+
+    /// Lets go of what is on disk and not near the head.
+    pub fn page_out(&mut self, leaving: Leaving, mut gone: impl FnMut(Entry)) {
+        for (_, level) in self.levels_mut() {
+            level.page_out(leaving, &mut gone);
+        }
+    }
+
+    /// The highest priority that makes a difference here.
+    #[must_use]
+    pub fn max_priority(&self) -> u8 {
+        self.higher.as_ref().map_or(0, |higher| u8::try_from(higher.levels.len()).unwrap_or(u8::MAX))
+    }
+
+    /// Messages that survived a restart; `priority` is that of a level.
+    pub fn restore(&mut self, priority: u8, span: Span) {
+        if span.count == 0 {
+            return;
+        }
+        self.len += usize::try_from(span.count).unwrap_or(usize::MAX);
+        self.bytes += span.bytes;
+        self.expiring += usize::try_from(span.expiring).unwrap_or(usize::MAX);
+        self.level(priority).restore(span);
+    }
+
+    /// No position up to this one is given again.
+    pub fn skip_positions(&mut self, highest: u64) {
+        self.next_position = self.next_position.max(highest + 1);
+    }
+
+    /// Which positions to load next, of the level whose turn it is, if its head is short of `window` bytes of memory. They are
+    /// not named again until they have been loaded.
+    pub fn wants_load(&mut self, window: u64) -> Option<(u8, u64, u64)> {
+        let top = self.higher.as_ref().and_then(|higher| higher.top());
+        let (priority, level) = match (&mut self.higher, top) {
+            (Some(higher), Some(top)) if !higher.levels[top].has_span() && !self.lowest.has_span() => return None,
+            (Some(higher), Some(top)) if higher.levels[top].has_span() => {
+                (u8::try_from(top + 1).unwrap_or(u8::MAX), &mut higher.levels[top])
+            }
+            _ => (0, &mut self.lowest),
+        };
+        level.wants_load(window).map(|(first, last)| (priority, first, last))
+    }
+
+    /// Takes in messages that were asked for: all there are up to `next`, and `complete` if none is left of the span.
+    pub fn loaded(&mut self, priority: u8, entries: Vec<Entry>, next: u64, complete: bool) {
+        let left = self.level(priority).loaded(entries, next, complete);
+        // Numbers that were estimates after a restart.
+        self.len = self.len.saturating_sub(usize::try_from(left.count).unwrap_or(usize::MAX));
+        self.bytes = self.bytes.saturating_sub(left.bytes);
+        self.expiring = self.expiring.saturating_sub(usize::try_from(left.expiring).unwrap_or(usize::MAX));
+        if let Some(higher) = &mut self.higher {
+            higher.settle(priority);
+        }
+    }
+
+    /// Drops what is on disk: the spans by level.
+    pub fn take_spans(&mut self) -> Vec<(u8, Span)> {
+        let spans: Vec<(u8, Span)> = self.levels_mut().filter_map(|(priority, level)| Some((priority, level.take_span()?))).collect();
+        for (priority, span) in &spans {
+            self.len -= usize::try_from(span.count).unwrap_or(usize::MAX);
+            self.bytes -= span.bytes;
+            self.expiring -= usize::try_from(span.expiring).unwrap_or(usize::MAX);
+            if let Some(higher) = &mut self.higher {
+                higher.settle(*priority);
+            }
+        }
+        spans
+    }
+
+    /// Whether there is anything that is on disk alone.
+    #[must_use]
+    pub fn has_span(&self) -> bool {
+        let higher = self.higher.iter().flat_map(|higher| &higher.levels);
+        higher.chain(std::iter::once(&self.lowest)).any(Level::has_span)
     }
 }

@@ -122,6 +122,7 @@ impl Broker {
             Destination::Exchange(exchange) => Arc::clone(&self.exchanges[exchange].name),
         };
         let binding = self.describe_binding(&exchange.name, destination, key, &arguments);
+        let kept = if self.log.is_enabled() { arguments.clone() } else { FieldTable::default() };
         let is_new = self.exchanges[source].bind(destination, &name, key, arguments);
         if is_new {
             self.topology += 1;
@@ -129,6 +130,7 @@ impl Broker {
                 Destination::Queue(queue) => self.queues[queue].sources.add(source),
                 Destination::Exchange(exchange) => self.exchanges[exchange].sources.add(source),
             }
+            self.define_binding(source, destination, key, &kept);
             self.binding_created(binding, user);
         }
         Ok(is_new)
@@ -151,6 +153,7 @@ impl Broker {
             Destination::Queue(queue) => {
                 let messages: Vec<Message> = history.iter().map(|kept| kept.message.clone()).collect();
                 for message in messages {
+                    self.log.next_message();
                     self.enqueue(queue, message, effects);
                 }
             }
@@ -171,6 +174,7 @@ impl Broker {
             return;
         }
         self.topology += 1;
+        self.undefine_binding(source, destination, key, arguments);
         match destination {
             Destination::Queue(queue) => self.queues[queue].sources.remove(source, 1),
             Destination::Exchange(exchange) => self.exchanges[exchange].sources.remove(source, 1),

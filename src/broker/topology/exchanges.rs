@@ -37,11 +37,12 @@ impl Broker {
         self.add_exchange(exchange);
     }
 
-    fn add_exchange(&mut self, exchange: Exchange) {
+    pub(in crate::broker) fn add_exchange(&mut self, exchange: Exchange) -> ExchangeId {
         let name = Arc::clone(&exchange.name);
         let id = self.exchanges.insert(exchange);
         self.exchange_names.insert(name, id);
         self.topology += 1;
+        id
     }
 
     pub(in crate::broker) fn exchange_declare(&mut self, at: At, declare: methods::Declare, effects: &mut Effects) -> Result<(), Error> {
@@ -99,7 +100,8 @@ impl Broker {
         exchange.auto_delete = declare.auto_delete;
         exchange.internal = declare.internal;
         exchange.apply(&self.policies.for_exchange(name));
-        self.add_exchange(exchange);
+        let id = self.add_exchange(exchange);
+        self.define_exchange(id);
         Ok(())
     }
 
@@ -150,6 +152,10 @@ impl Broker {
     }
 
     fn delete_exchange(&mut self, id: ExchangeId, user: &str) {
+        if !self.exchanges.contains_key(id) {
+            return;
+        }
+        self.undefine_exchange(id);
         let Some(mut exchange) = self.exchanges.remove(id) else { return };
         if let Some(delayed) = exchange.delayed.take() {
             self.drop_delayed(*delayed);

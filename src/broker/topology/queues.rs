@@ -111,12 +111,10 @@ impl Broker {
         self.check_properties(kind, &name, flags, was_named)?;
         let deduplication = Deduplication::for_queue(&declare.arguments, &error::queue(&self.vhost, &name), kind)?;
         let effective = self.effective(&name, kind, &declare.arguments);
-        let name: Arc<str> = name.into();
-        let mut queue = Queue::new(Arc::clone(&name), flags, owner, declare.arguments, effective, &self.settings.profile);
+        let mut queue = Queue::new(name.into(), flags, owner, declare.arguments, effective, &self.settings.profile);
         queue.deduplication = deduplication.map(Box::new);
-        let id = self.queues.insert(queue);
-        self.queue_names.insert(name, id);
-        self.topology += 1;
+        let id = self.add_queue(queue);
+        self.define_queue(id);
         let user = self.user(at.connection);
         self.queue_created(id, &user);
         if flags.exclusive
@@ -125,6 +123,14 @@ impl Broker {
             connection.exclusive_queues.push(id);
         }
         Ok(id)
+    }
+
+    pub(in crate::broker) fn add_queue(&mut self, queue: Queue) -> QueueId {
+        let name = Arc::clone(&queue.name);
+        let id = self.queues.insert(queue);
+        self.queue_names.insert(name, id);
+        self.topology += 1;
+        id
     }
 
     /// What replicated queues cannot be (behaviour Q2, Q20, Q22).
@@ -180,11 +186,14 @@ impl Broker {
 
     /// Drops the ready messages; returns how many.
     fn drop_ready(&mut self, id: QueueId) -> usize {
-        let mut dropped = 0;
+        let dropped = self.queues[id].ready.len();
+        let number = self.queues[id].number;
+        for (level, span) in self.queues[id].ready.take_spans() {
+            self.log.drop_all(number, level, (span.first, span.last), span.bytes);
+        }
         while let Some(entry) = self.queues[id].ready.pop() {
-            dropped += 1;
             self.leave_queue(id, &entry);
-            self.release_entry(entry);
+            self.end_entry(id, entry);
         }
         dropped
     }
@@ -227,6 +236,7 @@ impl Broker {
         if !self.queues.contains_key(id) {
             return;
         }
+        self.undefine_queue(id);
         self.drop_ready(id);
         let Some(mut queue) = self.queues.remove(id) else { return };
         self.memory -= queue.deduplication.take().map_or(0, |deduplication| deduplication.cache.memory());
@@ -247,6 +257,7 @@ impl Broker {
         }
         self.unbind_destination(Destination::Queue(id), &queue.name, queue.sources.exchanges(), INTERNAL_USER);
         self.queue_deleted(&queue.name, user);
+        self.go_on_with_gets(id, effects);
     }
 
     /// An auto-delete queue goes with its last consumer (behaviour Q6); it has had one when this is called.

@@ -66,7 +66,7 @@ impl Bench {
     pub(crate) fn input(&mut self, input: Input<'_>) -> Vec<AMQPFrame> {
         self.broker.handle(Timestamp(self.now), input, &mut self.effects);
         let mut all = Vec::new();
-        self.effects.drain_outputs(|_, output| all.extend(frames(&output.to_vec())));
+        self.effects.drain_outputs(|_, output, _| all.extend(frames(&output.to_vec())));
         self.effects.actions.clear();
         self.effects.refusals.clear();
         all

@@ -89,7 +89,8 @@ proptest! {
                 }
                 _ => {
                     let (entry, mut place) = held.swap_remove(usize::from(choice) % held.len());
-                    ready.append(entry);
+                    let entry = ready.at_tail(entry);
+                    ready.push(entry);
                     // As if it were new.
                     number += 1;
                     place.place = i64::try_from(number).expect("a small number");
@@ -165,7 +166,7 @@ proptest! {
             let retire = |stream: &mut Stream| if retires { stream.retire(Timestamp(now), &effective) } else { None };
             let mut bytes: u64 = kept.iter().map(|stored| stored.size).sum();
             while let Some(dropped) = retire(&mut stream) {
-                let dropped: Vec<u64> = dropped.map(|message| number_of(&message)).collect();
+                let dropped: Vec<u64> = dropped.messages.iter().map(number_of).collect();
                 prop_assert!(!dropped.is_empty());
                 let gone: Vec<Stored> = kept.drain(..dropped.len()).collect();
                 prop_assert_eq!(dropped, gone.iter().map(|stored| stored.offset).collect::<Vec<_>>());
@@ -200,15 +201,16 @@ proptest! {
                 values: values.iter().map(|value| value.as_bytes().to_vec()).collect(),
                 match_unfiltered: *match_unfiltered,
             });
-            let mut reader = Reader { next: from, filter, waiting: false };
+            let mut reader = Reader { next: from, filter, ..Reader::default() };
             let mut read = Vec::new();
             loop {
-                match stream.read(&mut reader) {
+                match stream.read(&mut reader, &mut Vec::new()) {
                     Read::Message(offset, message) => {
-                        prop_assert_eq!(offset, number_of(message));
+                        prop_assert_eq!(offset, number_of(&message));
                         read.push(offset);
                     }
                     Read::Paused => {}
+                    Read::OnDisk(..) => prop_assert!(false, "nothing has been let go of"),
                     Read::End => break,
                 }
             }

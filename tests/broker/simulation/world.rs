@@ -166,7 +166,7 @@ impl World {
             self.links.iter().map(|l| l.as_ref().map_or(0, |l| if l.report { OUTBOX_HIGH } else { l.told })).collect();
         self.broker.handle(self.now, input, &mut self.effects);
         let mut outputs = Vec::new();
-        self.effects.drain_outputs(|id, output| outputs.push((id, output.to_vec())));
+        self.effects.drain_outputs(|id, output, _| outputs.push((id, output.to_vec())));
         let mut events = Vec::new();
         for (id, bytes) in outputs {
             self.note(&id.0.to_be_bytes());

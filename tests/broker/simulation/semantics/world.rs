@@ -106,7 +106,7 @@ impl World {
     fn input(&mut self, input: Input<'_>, events: &mut Vec<(u32, Event)>) {
         self.broker.handle(Timestamp(self.now), input, &mut self.effects);
         let hashes = &mut self.hashes;
-        self.effects.drain_outputs(|id, output| {
+        self.effects.drain_outputs(|id, output, _| {
             let bytes = output.to_vec();
             let hash = hashes.entry(id.0).or_insert(0xCBF2_9CE4_8422_2325);
             for byte in &bytes {

@@ -1,0 +1,278 @@
+//! What of a queue is in memory: the head, and what a storage does not have yet. Between them there may be any number of
+//! messages that are on disk alone. The core asks for those it needs next ([`Load`]) and goes on when it gets them.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::durable::Numbered;
+use super::exchange::ExchangeId;
+use super::queue::level::Leaving;
+use super::queue::{ConsumerId, Entry, QueueId, QueueType};
+use super::record::Stored;
+use super::{Action, At, Broker, ConnectionId, Effects, Timestamp};
+use crate::amqp::Command;
+
+/// Bytes of memory that the head of a queue may take before what is behind it is left to the disk; half of that is loaded at
+/// a time.
+const WINDOW: u64 = 2 * 1024 * 1024;
+/// The same while all messages together take more than `PLENTY`.
+const SMALL_WINDOW: u64 = 128 * 1024;
+const PLENTY: u64 = 48 * 1024 * 1024;
+
+/// Messages that the core needs from a storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// The number of the queue.
+    pub queue: u64,
+    pub level: u8,
+    /// Positions.
+    pub first: u64,
+    pub last: u64,
+    /// Bytes of messages, about; at least one message is wanted.
+    pub max_bytes: usize,
+    pub purpose: Purpose,
+}
+
+/// Who needs them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A queue, at its head.
+    Head,
+    /// A reader of a stream.
+    Reader(ConsumerId),
+    /// After a restart: messages that came back to a quorum queue go before all others, in this order.
+    Returned(Vec<u64>),
+    /// After a restart: everything, as the owner keeps it all in memory.
+    All,
+    /// After a restart as another release: a priority that the queue knows no more.
+    OtherLevel,
+}
+
+/// The answer to a [`Load`].
+#[derive(Debug)]
+pub struct Loaded {
+    pub load: Load,
+    /// In order, from `load.first` on; as many as there was room for.
+    pub messages: Vec<Stored>,
+    /// Nothing is left behind these up to `load.last`.
+    pub complete: bool,
+}
+
+/// A connection whose basic.get waits for the disk, with all that it has sent since.
+#[derive(Debug)]
+pub(super) struct Stalled {
+    pub(super) queue: QueueId,
+    /// Its name; the queue may be gone by the time.
+    name: Arc<str>,
+    at: At,
+    no_ack: bool,
+    pub(super) waiting: VecDeque<Command>,
+}
+
+/// What is known of the messages of a queue since a restart.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    /// Those below this position may have been delivered.
+    pub(super) delivered: u64,
+    /// In a quorum queue: messages that are loaded before all others.
+    pub(super) returned: BTreeSet<u64>,
+}
+
+impl Broker {
+    /// What has been asked for since this was last called.
+    pub fn take_loads(&mut self) -> Vec<Load> {
+        std::mem::take(&mut self.loads)
+    }
+
+    fn window(&self) -> u64 {
+        if self.memory > PLENTY { SMALL_WINDOW } else { WINDOW }
+    }
+
+    /// Takes the head of a queue, and sees to it that what is behind it comes in time. `None` as well when the head is on disk.
+    pub(super) fn take_head(&mut self, id: QueueId) -> Option<Entry> {
+        let queue = self.queues.get_mut(id)?;
+        let entry = queue.ready.pop();
+        if queue.number != 0 {
+            self.want_head(id);
+        }
+        entry
+    }
+
+    /// Asks for what is behind the head, if that is short.
+    pub(super) fn want_head(&mut self, id: QueueId) {
+        let half = self.window() / 2;
+        let Some(queue) = self.queues.get_mut(id) else { return };
+        if let Some((level, first, last)) = queue.ready.wants_load(half) {
+            let max_bytes = usize::try_from(half).unwrap_or(usize::MAX);
+            self.loads.push(Load { queue: queue.number, level, first, last, max_bytes, purpose: Purpose::Head });
+        }
+    }
+
+    /// A storage has everything that was written down of these queues up to these positions.
+    pub(super) fn stored(&mut self, queues: &[(u64, u64)]) {
+        for (number, up_to) in queues {
+            let Some(&Numbered::Queue(id)) = self.numbered.get(number) else { continue };
+            let window = self.window();
+            let Some(queue) = self.queues.get_mut(id) else { continue };
+            let mut gone = Vec::new();
+            if let Some(stream) = &mut queue.stream {
+                stream.page_out(*up_to, window, |message| gone.push(message));
+                for message in gone {
+                    self.release_stored(message);
+                }
+                continue;
+            }
+            // What a queue knows its messages by has to stay.
+            if queue.deduplication.is_some() {
+                continue;
+            }
+            let leaving = Leaving { stored: *up_to, window, all: queue.kind != QueueType::Classic };
+            let mut entries = Vec::new();
+            queue.ready.page_out(leaving, |entry| entries.push(entry));
+            for entry in entries {
+                self.release_entry(entry);
+            }
+            self.want_head(id);
+        }
+    }
+
+    pub(super) fn loaded(&mut self, loaded: Loaded, effects: &mut Effects) {
+        match self.numbered.get(&loaded.load.queue) {
+            Some(&Numbered::Queue(id)) => match loaded.load.purpose {
+                Purpose::Head | Purpose::All => self.head_loaded(id, loaded, effects),
+                Purpose::Reader(reader) => self.page_loaded(reader, loaded, effects),
+                Purpose::Returned(_) => self.returned_loaded(id, loaded),
+                Purpose::OtherLevel => self.level_loaded(id, loaded),
+            },
+            Some(&Numbered::Exchange(id)) => self.delayed_loaded(id, loaded),
+            None => {}
+        }
+    }
+
+    /// The entry of a message that was read back; `None` where it does not belong.
+    fn restored(&mut self, id: QueueId, stored: Stored) -> Entry {
+        let before = self.queues[id].extra.as_ref().and_then(|extra| extra.before.as_ref());
+        let redelivered = stored.redelivered || before.is_some_and(|before| stored.position < before.delivered);
+        self.memory += Entry::MEMORY + stored.message.memory() as u64;
+        Entry {
+            position: stored.position,
+            expires: Timestamp(stored.at),
+            returns: stored.returns,
+            uncounted_returns: stored.uncounted,
+            priority: stored.level,
+            redelivered,
+            message: stored.message,
+        }
+    }
+
+    fn head_loaded(&mut self, id: QueueId, loaded: Loaded, effects: &mut Effects) {
+        let Loaded { load, messages, complete } = loaded;
+        let next = messages.last().map_or(load.last, |last| last.position).saturating_add(1);
+        let mut entries = Vec::with_capacity(messages.len());
+        for stored in messages {
+            let before = self.queues[id].extra.as_ref().and_then(|extra| extra.before.as_ref());
+            // It went before the others.
+            if before.is_some_and(|before| before.returned.contains(&stored.position)) {
+                continue;
+            }
+            let entry = self.restored(id, stored);
+            if let Some(deduplication) = &mut self.queues[id].deduplication {
+                deduplication.change(&mut self.memory, |seen| seen.remember(entry.message.properties(), self.now));
+            }
+            entries.push(entry);
+        }
+        self.queues[id].ready.loaded(load.level, entries, next, complete);
+        if load.purpose == Purpose::All && !complete {
+            self.loads.push(Load { first: next, ..load });
+            return;
+        }
+        self.drop_overflow(id);
+        self.want_head(id);
+        self.pump(id, effects);
+        self.go_on_with_gets(id, effects);
+    }
+
+    fn returned_loaded(&mut self, id: QueueId, loaded: Loaded) {
+        let Purpose::Returned(order) = &loaded.load.purpose else { return };
+        let mut messages = loaded.messages;
+        let place = |stored: &Stored| order.iter().position(|position| *position == stored.position);
+        messages.sort_by_key(place);
+        for stored in messages {
+            let entry = Entry { redelivered: true, ..self.restored(id, stored) };
+            self.queues[id].ready.requeue(entry);
+        }
+    }
+
+    /// Messages of a priority that the queue knows no more become new ones of the highest that it knows.
+    fn level_loaded(&mut self, id: QueueId, loaded: Loaded) {
+        let Loaded { load, messages, complete } = loaded;
+        let next = messages.last().map_or(load.last, |last| last.position).saturating_add(1);
+        for stored in messages {
+            let entry = self.restored(id, stored);
+            self.write_end(id, &entry);
+            let queue = &mut self.queues[id];
+            let entry = Entry { priority: queue.ready.max_priority(), ..queue.ready.at_tail(entry) };
+            self.log.next_message();
+            Self::write_enqueue(&mut self.log, queue, &entry);
+            queue.ready.push(entry);
+        }
+        if !complete {
+            self.loads.push(Load { first: next, ..load });
+        }
+    }
+
+    /// A get finds the head of its queue on disk: it waits, and so does all else that the connection sends.
+    pub(super) fn stall(&mut self, at: At, queue: QueueId, no_ack: bool, effects: &mut Effects) {
+        self.want_head(queue);
+        let name = Arc::clone(&self.queues[queue].name);
+        let Some(connection) = self.connection(at.connection) else { return };
+        connection.stalled = Some(Box::new(Stalled { queue, name, at, no_ack, waiting: VecDeque::new() }));
+        self.stalled.push(at.connection);
+        effects.actions.push(Action::PauseReading(at.connection));
+    }
+
+    /// Gets that waited for this queue, or for one that is gone by now, go on.
+    pub(super) fn go_on_with_gets(&mut self, queue: QueueId, effects: &mut Effects) {
+        for id in std::mem::take(&mut self.stalled) {
+            let Some(connection) = self.connection(id) else { continue };
+            let Some(stalled) = connection.stalled.take_if(|stalled| stalled.queue == queue) else {
+                if connection.stalled.is_some() {
+                    self.stalled.push(id);
+                }
+                continue;
+            };
+            self.go_on(id, *stalled, effects);
+        }
+    }
+
+    fn go_on(&mut self, id: ConnectionId, stalled: Stalled, effects: &mut Effects) {
+        let Stalled { queue, name, at, no_ack, mut waiting } = stalled;
+        if self.connection(id).is_some_and(|connection| !connection.is_blocked()) {
+            effects.actions.push(Action::ResumeReading(id));
+        }
+        self.resume_get(at, (queue, &name), no_ack, effects);
+        self.finish(effects);
+        while let Some(command) = waiting.pop_front() {
+            if let Some(again) = self.connection(id).and_then(|connection| connection.stalled.as_mut()) {
+                again.waiting.push_back(command);
+                again.waiting.append(&mut waiting);
+                break;
+            }
+            self.command(id, command, effects);
+            self.finish(effects);
+        }
+        self.send_confirms(effects);
+    }
+
+    fn delayed_loaded(&mut self, id: ExchangeId, loaded: Loaded) {
+        let Loaded { load, messages, complete } = loaded;
+        let next = messages.last().map_or(load.last, |last| last.position).saturating_add(1);
+        for stored in messages {
+            self.memory += stored.message.memory() as u64;
+            self.keep_delayed(id, stored.position, Timestamp(stored.at), stored.message);
+        }
+        if !complete {
+            self.loads.push(Load { first: next, ..load });
+        }
+    }
+}

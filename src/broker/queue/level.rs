@@ -1,0 +1,220 @@
+//! Messages of one priority in a queue, in order. Where a storage has them, those between the head and the tail need not
+//! be in memory: of them there is a span, which is no more than a few numbers.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::Entry;
+
+/// Messages that are on disk alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    pub count: u64,
+    /// Bytes of the bodies.
+    pub bytes: u64,
+    /// Messages that can expire.
+    pub expiring: u64,
+    /// Positions.
+    pub first: u64,
+    pub last: u64,
+}
+
+impl Span {
+    fn add(&mut self, entry: &Entry) {
+        if self.count == 0 {
+            self.first = entry.position;
+        }
+        self.count += 1;
+        self.bytes += entry.message.body_len() as u64;
+        self.expiring += u64::from(entry.can_expire());
+        self.last = entry.position;
+    }
+
+    /// Adds messages that lie behind those of this span.
+    pub fn extend(&mut self, other: Self) {
+        if self.count == 0 {
+            self.first = other.first;
+        }
+        self.count += other.count;
+        self.bytes += other.bytes;
+        self.expiring += other.expiring;
+        self.last = other.last;
+    }
+}
+
+#[derive(Debug, Default)]
+struct Paged {
+    /// Between what is in `published` and the tail.
+    span: Span,
+    tail: VecDeque<Entry>,
+    /// Bytes of memory that the head takes.
+    head_memory: u64,
+    /// The next messages of the span have been asked for.
+    loading: bool,
+}
+
+/// Invariant: positions in `published`, then the span, then the tail rise, as do those in each; `requeued` holds only what
+/// was taken from the head before. A span is never empty.
+#[derive(Debug, Default)]
+pub(super) struct Level {
+    published: VecDeque<Entry>,
+    /// By position, or in a quorum queue by the order in which they came back.
+    requeued: BTreeMap<u64, Entry>,
+    paged: Option<Box<Paged>>,
+}
+
+/// Which entries may leave memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaving {
+    /// Up to this position, what is to survive is on disk.
+    pub stored: u64,
+    /// Bytes of memory that the head may take.
+    pub window: u64,
+    /// Whether every message is on disk, whatever it says itself.
+    pub all: bool,
+}
+
+impl Leaving {
+    fn may(self, entry: &Entry) -> bool {
+        entry.position <= self.stored && (self.all || entry.message.is_persistent())
+    }
+}
+
+impl Level {
+    pub(super) fn is_empty(&self) -> bool {
+        self.published.is_empty() && self.requeued.is_empty() && self.paged.is_none()
+    }
+
+    pub(super) fn push(&mut self, entry: Entry) {
+        match &mut self.paged {
+            Some(paged) => paged.tail.push_back(entry),
+            None => self.published.push_back(entry),
+        }
+    }
+
+    /// `order` decides where it goes among what came back, and before what was published behind it.
+    pub(super) fn requeue(&mut self, order: u64, entry: Entry) {
+        self.requeued.insert(order, entry);
+    }
+
+    /// `None` as well when the head is on disk.
+    pub(super) fn peek(&self) -> Option<&Entry> {
+        let Some((order, requeued)) = self.requeued.first_key_value() else { return self.published.front() };
+        match self.published.front() {
+            Some(published) if published.position < *order => Some(published),
+            _ => Some(requeued),
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        let Some(requeued) = self.requeued.first_entry() else { return self.pop_published() };
+        match self.published.front() {
+            Some(published) if published.position < *requeued.key() => self.pop_published(),
+            _ => Some(requeued.remove()),
+        }
+    }
+
+    fn pop_published(&mut self) -> Option<Entry> {
+        let entry = self.published.pop_front()?;
+        match &mut self.paged {
+            Some(paged) => paged.head_memory = paged.head_memory.saturating_sub(entry.memory()),
+            None if self.published.is_empty() && self.published.capacity() > 1024 => self.published = VecDeque::new(),
+            None => {}
+        }
+        Some(entry)
+    }
+
+    /// What is in memory, head first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        let mut requeued = self.requeued.iter().peekable();
+        let mut published = self.published.iter().peekable();
+        let head = std::iter::from_fn(move || match (requeued.peek(), published.peek()) {
+            (Some((order, _)), Some(p)) if p.position < **order => published.next(),
+            (Some(_), _) => requeued.next().map(|(_, entry)| entry),
+            (None, _) => published.next(),
+        });
+        head.chain(self.paged.iter().flat_map(|paged| &paged.tail))
+    }
+
+    /// Lets go of what is on disk and not near the head.
+    pub(super) fn page_out(&mut self, leaving: Leaving, mut gone: impl FnMut(Entry)) {
+        if self.paged.is_none() {
+            let mut head_memory = 0;
+            let fits = |entry: &&Entry| {
+                let fits = head_memory + entry.memory() <= leaving.window;
+                head_memory += if fits { entry.memory() } else { 0 };
+                fits
+            };
+            let kept = self.published.iter().take_while(fits).count();
+            if !self.published.get(kept).is_some_and(|entry| leaving.may(entry)) {
+                return;
+            }
+            let tail = self.published.split_off(kept);
+            self.published.shrink_to_fit();
+            self.paged = Some(Box::new(Paged { tail, head_memory, ..Paged::default() }));
+        }
+        let Some(paged) = &mut self.paged else { return };
+        while paged.tail.front().is_some_and(|entry| leaving.may(entry)) {
+            let Some(entry) = paged.tail.pop_front() else { break };
+            paged.span.add(&entry);
+            gone(entry);
+        }
+        if paged.tail.is_empty() && paged.tail.capacity() > 1024 {
+            paged.tail = VecDeque::new();
+        }
+    }
+
+    /// A level of which all is on disk, after a restart.
+    pub(super) fn restore(&mut self, span: Span) {
+        if span.count > 0 {
+            self.paged.get_or_insert_default().span.extend(span);
+        }
+    }
+
+    /// The positions to load next, if the head is short and they have not been asked for: they have been, now.
+    pub(super) fn wants_load(&mut self, window: u64) -> Option<(u64, u64)> {
+        let paged = self.paged.as_mut().filter(|paged| !paged.loading && paged.head_memory < window)?;
+        paged.loading = true;
+        Some((paged.span.first, paged.span.last))
+    }
+
+    pub(super) fn has_span(&self) -> bool {
+        self.paged.is_some()
+    }
+
+    /// Takes in the next messages of the span. Returns what the span was longer than it turned out to be, when nothing is left of it.
+    pub(super) fn loaded(&mut self, entries: Vec<Entry>, next: u64, complete: bool) -> Span {
+        let Some(paged) = &mut self.paged else { return Span::default() };
+        paged.loading = false;
+        paged.span.first = next;
+        for entry in entries {
+            let span = &mut paged.span;
+            span.count = span.count.saturating_sub(1);
+            span.bytes = span.bytes.saturating_sub(entry.message.body_len() as u64);
+            span.expiring = span.expiring.saturating_sub(u64::from(entry.can_expire()));
+            paged.head_memory += entry.memory();
+            self.published.push_back(entry);
+        }
+        if !complete && paged.span.first <= paged.span.last {
+            return Span::default();
+        }
+        let left = paged.span;
+        let mut tail = std::mem::take(&mut paged.tail);
+        self.paged = None;
+        if tail.len() > self.published.len() {
+            for entry in self.published.drain(..).rev() {
+                tail.push_front(entry);
+            }
+            self.published = tail;
+        } else {
+            self.published.append(&mut tail);
+        }
+        left
+    }
+
+    /// Drops what is on disk.
+    pub(super) fn take_span(&mut self) -> Option<Span> {
+        let mut paged = self.paged.take()?;
+        self.published.append(&mut paged.tail);
+        Some(paged.span)
+    }
+}
