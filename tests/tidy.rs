@@ -9,7 +9,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("broker", &["amqp"]),
     ("node", &["amqp", "broker"]),
     ("config", &["broker", "node"]),
-    ("server", &["amqp", "broker", "node", "config"]),
+    ("storage", &["amqp", "broker"]),
+    ("server", &["amqp", "broker", "node", "config", "storage"]),
 ];
 
 /// What reads a clock, blocks, shares or surprises.
