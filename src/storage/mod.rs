@@ -2,9 +2,102 @@
 //!
 //! State machines over [`Disk`], without threads, clocks or randomness, so that a whole disk and its failures can be simulated.
 //! What the records mean to a broker is not known here beyond what it takes to know which messages are alive.
+//! docs/STORAGE.md describes the files and what they promise.
 
+mod batch;
+mod compaction;
 mod disk;
+mod entry;
 mod error;
+mod files;
+mod fold;
+mod index;
+mod log;
+mod manifest;
+mod memory;
+mod mover;
+mod names;
+mod ranges;
+mod reader;
+mod recovery;
+mod segment;
+mod shared;
+mod spill;
+mod state;
 
 pub use disk::{Directory, Disk, File};
 pub use error::{Error, OpenError};
+pub use log::{Log, Sealed};
+pub use memory::MemoryDisk;
+pub use mover::Mover;
+pub use reader::{Load, Reader};
+pub use recovery::open;
+
+pub use crate::broker::record::Stored;
+
+use crate::broker::record::Recovered;
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A log file is sealed when it is about this long, or when bodies of so many bytes have ended in it.
+    pub log_bytes: u64,
+    /// Or when so many messages have been enqueued in it.
+    pub log_messages: u32,
+    /// Whether what is committed is on the disk.
+    pub sync: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { log_bytes: 8 << 20, log_messages: 65_536, sync: true }
+    }
+}
+
+impl Options {
+    /// Bytes of a log file. What is left of two times `log_bytes` is for the manifest and what is not worth removing yet.
+    fn file_bytes(&self) -> u64 {
+        (self.log_bytes - self.log_bytes / 16).next_multiple_of(8)
+    }
+}
+
+/// Records of one virtual host that survive together or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub vhost: u32,
+    pub records: Vec<u8>,
+    /// Messages that arrive in queues.
+    pub enqueued: u32,
+    /// Bytes of bodies that end.
+    pub ended_bytes: u64,
+}
+
+/// How far opening a data directory has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Log files that have been folded.
+    pub folded: u64,
+    pub files: u64,
+}
+
+/// A data directory in use.
+#[derive(Debug)]
+pub struct Opened {
+    pub log: Log,
+    pub mover: Mover,
+    pub reader: Reader,
+    /// In the order asked for.
+    pub vhosts: Vec<RecoveredVhost>,
+}
+
+#[derive(Clone, Debug)]
+pub struct RecoveredVhost {
+    pub number: u32,
+    pub recovered: Recovered,
+}
+
+/// What [`Mover::fold`] has moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Virtual host, queue and position: messages of that queue up to that position that are alive can be loaded.
+    pub stored: Vec<(u32, u64, u64)>,
+}

@@ -1,0 +1,5 @@
+//! The storage by itself: a model of what it holds, on a disk in memory.
+
+mod folding;
+mod model;
+mod random;
