@@ -36,7 +36,7 @@ struct Serve {
     /// Address for the HTTP API, which does not exist yet: nothing is bound [default: 127.0.0.1:15672]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
-    /// Directory for durable data; nothing is kept there yet
+    /// Directory for what is to survive; without it everything is kept in memory
     #[arg(long, value_name = "DIR", conflicts_with = "in_memory")]
     data_dir: Option<PathBuf>,
     /// Keep everything in memory
@@ -98,9 +98,6 @@ fn main() -> ExitCode {
 }
 
 async fn serve_until_signal(config: Config) -> ExitCode {
-    if let Some(dir) = &config.data_dir {
-        tracing::warn!(dir = %dir.display(), "durable storage does not exist yet: NOTHING is kept in the data directory");
-    }
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error) => return fail(&error),

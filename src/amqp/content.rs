@@ -191,6 +191,12 @@ impl Message {
         self.blob.len() + self.large_body().iter().map(Bytes::len).sum::<usize>() + 16
     }
 
+    /// The same message in an allocation of its own; a large body is shared.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Self { blob: Bytes::copy_from_slice(&self.blob), large: self.large.clone() }
+    }
+
     /// Bytes of [`Message::store`].
     #[must_use]
     pub fn stored_len(&self) -> usize {

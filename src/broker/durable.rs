@@ -2,9 +2,11 @@
 //! becomes of messages in durable queues. Queues and exchanges that keep messages have a number there (behaviour O8, X23, B6).
 
 use super::exchange::{Destination, ExchangeId};
+use super::paging::Unneeded;
 use super::policy::Policy;
+use super::queue::level::Span;
 use super::queue::{Entry, Queue, QueueId};
-use super::record::{Enqueue, Records, Returned};
+use super::record::{Enqueue, NEVER, Records, Returned};
 use super::{Broker, ConnectionId, Effects};
 use crate::amqp::{FieldTable, table};
 
@@ -51,7 +53,7 @@ impl Broker {
     }
 
     /// A number for a durable queue or exchange; 0 where nothing is kept.
-    fn new_number(&mut self, whose: Numbered) -> u64 {
+    pub(super) fn new_number(&mut self, whose: Numbered) -> u64 {
         if !self.log.is_enabled() {
             return 0;
         }
@@ -76,16 +78,24 @@ impl Broker {
 
     /// A queue is going, with what is in it.
     pub(super) fn undefine_queue(&mut self, id: QueueId) {
-        if self.queues[id].number == 0 {
+        let &Queue { number, durable, .. } = &self.queues[id];
+        if number == 0 {
+            return;
+        }
+        self.queues[id].number = 0;
+        self.numbered.remove(&number);
+        let levels = 0..=self.queues[id].ready.max_priority();
+        if self.queues[id].ready.has_spilled() {
+            self.unneeded.extend(levels.map(|level| Unneeded { queue: number, level, below: NEVER }));
+        }
+        if !durable {
             return;
         }
         let sources = self.queues[id].sources.exchanges();
         self.undefine_bindings_to(Destination::Queue(id), &sources);
-        let queue = &mut self.queues[id];
+        let queue = &self.queues[id];
         self.log.undefine(&named_key(QUEUE, &queue.name));
-        self.log.forget(queue.number, queue.ready.bytes() + queue.unacked_bytes + queue.stream.as_ref().map_or(0, |s| s.bytes()));
-        self.numbered.remove(&queue.number);
-        queue.number = 0;
+        self.log.forget(number, queue.ready.bytes() + queue.unacked_bytes + queue.stream.as_ref().map_or(0, |s| s.bytes()));
     }
 
     pub(super) fn define_exchange(&mut self, id: ExchangeId) {
@@ -209,6 +219,26 @@ impl Broker {
     pub(super) fn write_end(&mut self, id: QueueId, entry: &Entry) {
         if let Some(queue) = self.queues.get(id).filter(|queue| queue.keeps(&entry.message)) {
             self.log.ack(queue.number, entry.priority, entry.position, entry.message.body_len());
+        }
+    }
+
+    /// What is on disk alone has ended; what came back before a restart is not part of it, though it may lie between.
+    pub(super) fn write_drop(&mut self, id: QueueId, level: u8, span: Span) {
+        let queue = &self.queues[id];
+        if queue.number == 0 || !queue.durable {
+            return;
+        }
+        let before = queue.extra.as_ref().and_then(|extra| extra.before.as_ref());
+        let elsewhere = before.into_iter().flat_map(|before| before.returned.range(span.first..=span.last));
+        let mut first = span.first;
+        for position in elsewhere {
+            if first < *position {
+                self.log.drop_all(queue.number, level, (first, *position - 1), 0);
+            }
+            first = *position + 1;
+        }
+        if first <= span.last {
+            self.log.drop_all(queue.number, level, (first, span.last), span.bytes);
         }
     }
 

@@ -55,7 +55,7 @@ pub use delayed::DelayedSnapshot;
 pub use effects::{Action, ConnectionId, Effects, Refusal};
 pub use error::Error;
 pub use origin::Origin;
-pub use paging::{Load, Loaded, Purpose};
+pub use paging::{Load, Loaded, Purpose, Spill, Unneeded};
 pub use recovery::Unreadable;
 pub use settings::{Profile, Settings};
 pub use snapshot::{ChannelSnapshot, QueueSnapshot};
@@ -139,6 +139,16 @@ pub enum Input<'a> {
     Stored(&'a [(u64, u64)]),
     /// A storage has read what was asked for.
     Loaded(Loaded),
+    /// Memory is short: transient messages are given to the disk.
+    SpillTransient,
+    /// A storage has what was given to it of this level of this queue, up to this position.
+    Spilled {
+        queue: u64,
+        level: u8,
+        up_to: u64,
+    },
+    /// Nothing is under way any more: what is written down now is exact.
+    Settled,
     /// The broker stops: every connection is closed with 320 and this reason.
     Shutdown(&'a str),
 }
@@ -190,8 +200,10 @@ pub struct Broker {
     /// Whose messages a number in the records stands for. Looked up only.
     numbered: HashMap<u64, Numbered, FixedState>,
     last_number: u64,
-    /// What has been asked for of the disk.
+    /// What has been asked for of the disk, given to it, and not needed there any more.
     loads: Vec<Load>,
+    spills: Vec<Spill>,
+    unneeded: Vec<Unneeded>,
     /// Connections whose basic.get waits for the disk.
     stalled: Vec<ConnectionId>,
 }
@@ -229,6 +241,8 @@ impl Broker {
             numbered: HashMap::default(),
             last_number: 0,
             loads: Vec::new(),
+            spills: Vec::new(),
+            unneeded: Vec::new(),
             stalled: Vec::new(),
         };
         broker.declare_predeclared_exchanges();
@@ -259,6 +273,9 @@ impl Broker {
             Input::Trace(on) => self.set_tracing(on),
             Input::SetPolicy { operator, policy, user } => self.set_policy(operator, &policy, user, effects),
             Input::ClearPolicy { operator, name, user } => self.clear_policy(operator, name, user, effects),
+            Input::SpillTransient => self.spill_transient(),
+            Input::Spilled { queue, level, up_to } => self.spilled(queue, level, up_to),
+            Input::Settled => self.log.clean(),
             Input::Stored(queues) => self.stored(queues),
             Input::Loaded(loaded) => {
                 self.loaded(loaded, effects);

@@ -6,18 +6,17 @@ use std::sync::Arc;
 
 use super::durable::Numbered;
 use super::exchange::ExchangeId;
-use super::queue::level::Leaving;
-use super::queue::{ConsumerId, Entry, QueueId, QueueType};
+use super::queue::level::{Keeps, Leaving};
+use super::queue::{ConsumerId, Entry, Queue, QueueId};
 use super::record::Stored;
 use super::{Action, At, Broker, ConnectionId, Effects, Timestamp};
 use crate::amqp::Command;
 
-/// Bytes of memory that the head of a queue may take before what is behind it is left to the disk; half of that is loaded at
-/// a time.
-const WINDOW: u64 = 2 * 1024 * 1024;
-/// The same while all messages together take more than `PLENTY`.
-const SMALL_WINDOW: u64 = 128 * 1024;
+/// By how much less of a queue is kept in memory while all messages together take more than `PLENTY` bytes.
+const SMALLER: u64 = 16;
 const PLENTY: u64 = 48 * 1024 * 1024;
+/// Bytes of memory that are given to the disk at a time when memory is short.
+const SPILLED: u64 = 8 * 1024 * 1024;
 
 /// Messages that the core needs from a storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +57,44 @@ pub struct Loaded {
     pub complete: bool,
 }
 
+/// Transient messages that are given to a storage to save memory.
+#[derive(Debug)]
+pub struct Spill {
+    /// The number of the queue.
+    pub queue: u64,
+    pub level: u8,
+    /// In order.
+    pub messages: Vec<Stored>,
+}
+
+/// Messages of a [`Spill`] that are needed no more: those below this position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unneeded {
+    /// The number of the queue.
+    pub queue: u64,
+    pub level: u8,
+    pub below: u64,
+}
+
+/// The position behind all that has been loaded.
+fn behind(load: &Load, messages: &[Stored], complete: bool) -> u64 {
+    let last = messages.last().map(|last| last.position).filter(|_| !complete);
+    last.unwrap_or(load.last).saturating_add(1)
+}
+
+fn stored(entry: &Entry) -> Stored {
+    Stored {
+        level: entry.priority,
+        position: entry.position,
+        at: entry.expires.0,
+        redelivered: entry.redelivered,
+        returns: entry.returns,
+        uncounted: entry.uncounted_returns,
+        // Of its own, or the account of memory would never see the last holder go.
+        message: entry.message.copied(),
+    }
+}
+
 /// A connection whose basic.get waits for the disk, with all that it has sent since.
 #[derive(Debug)]
 pub(super) struct Stalled {
@@ -85,7 +122,8 @@ impl Broker {
     }
 
     fn window(&self) -> u64 {
-        if self.memory > PLENTY { SMALL_WINDOW } else { WINDOW }
+        let window = self.settings.page_window;
+        if self.memory > PLENTY { window / SMALLER } else { window }
     }
 
     /// Takes the head of a queue, and sees to it that what is behind it comes in time. `None` as well when the head is on disk.
@@ -105,6 +143,17 @@ impl Broker {
         if let Some((level, first, last)) = queue.ready.wants_load(half) {
             let max_bytes = usize::try_from(half).unwrap_or(usize::MAX);
             self.loads.push(Load { queue: queue.number, level, first, last, max_bytes, purpose: Purpose::Head });
+            self.note_unneeded(id);
+        }
+    }
+
+    /// What was given to the disk and has come back, or ended, need not stay there.
+    pub(super) fn note_unneeded(&mut self, id: QueueId) {
+        let queue = &mut self.queues[id];
+        if queue.number != 0 && queue.ready.has_spilled() {
+            let number = queue.number;
+            let unneeded = queue.ready.unneeded().into_iter();
+            self.unneeded.extend(unneeded.map(|(level, below)| Unneeded { queue: number, level, below }));
         }
     }
 
@@ -126,14 +175,70 @@ impl Broker {
             if queue.deduplication.is_some() {
                 continue;
             }
-            let leaving = Leaving { stored: *up_to, window, all: queue.kind != QueueType::Classic };
-            let mut entries = Vec::new();
-            queue.ready.page_out(leaving, |entry| entries.push(entry));
-            for entry in entries {
-                self.release_entry(entry);
-            }
-            self.want_head(id);
+            queue.stored = *up_to;
+            self.page_out(id);
         }
+    }
+
+    /// Lets go of what of a queue is on disk and not near its head.
+    fn page_out(&mut self, id: QueueId) {
+        let window = self.window();
+        let queue = &mut self.queues[id];
+        let leaving = Leaving { stored: queue.stored, window, keeps: queue.kept() };
+        let mut entries = Vec::new();
+        queue.ready.page_out(leaving, |entry| entries.push(entry));
+        for entry in entries {
+            self.release_entry(entry);
+        }
+        self.want_head(id);
+    }
+
+    /// Memory is short: gives transient messages to the disk, the longest queues' first.
+    pub(super) fn spill_transient(&mut self) {
+        if !self.log.is_enabled() {
+            return;
+        }
+        let window = self.window();
+        let spills = |queue: &Queue| queue.deduplication.is_none() && queue.stream.is_none() && queue.kept() != Keeps::Everything;
+        let mut ids: Vec<QueueId> = self.queues.iter().filter(|(_, queue)| spills(queue)).map(|(id, _)| id).collect();
+        ids.sort_by_key(|id| std::cmp::Reverse(self.queues[*id].ready.len()));
+        let mut room = SPILLED;
+        for id in ids {
+            let queue = &mut self.queues[id];
+            if room == 0 || queue.ready.is_empty() {
+                return;
+            }
+            let by_level = queue.ready.spill(window, queue.kept(), &mut room);
+            if by_level.is_empty() {
+                continue;
+            }
+            if queue.number == 0 {
+                let number = self.new_number(Numbered::Queue(id));
+                self.queues[id].number = number;
+            }
+            let queue = self.queues[id].number;
+            for (level, entries) in by_level {
+                self.spills.push(Spill { queue, level, messages: entries.iter().map(stored).collect() });
+            }
+        }
+    }
+
+    /// What was given to the disk is there, up to this position.
+    pub(super) fn spilled(&mut self, number: u64, level: u8, up_to: u64) {
+        if let Some(&Numbered::Queue(id)) = self.numbered.get(&number) {
+            self.queues[id].ready.set_spilled(level, up_to + 1);
+            self.page_out(id);
+        }
+    }
+
+    /// Transient messages to be given to the disk since this was last called.
+    pub fn take_spills(&mut self) -> Vec<Spill> {
+        std::mem::take(&mut self.spills)
+    }
+
+    /// Which of them are needed no more, since this was last called.
+    pub fn take_unneeded(&mut self) -> Vec<Unneeded> {
+        std::mem::take(&mut self.unneeded)
     }
 
     pub(super) fn loaded(&mut self, loaded: Loaded, effects: &mut Effects) {
@@ -167,7 +272,7 @@ impl Broker {
 
     fn head_loaded(&mut self, id: QueueId, loaded: Loaded, effects: &mut Effects) {
         let Loaded { load, messages, complete } = loaded;
-        let next = messages.last().map_or(load.last, |last| last.position).saturating_add(1);
+        let next = behind(&load, &messages, complete);
         let mut entries = Vec::with_capacity(messages.len());
         for stored in messages {
             let before = self.queues[id].extra.as_ref().and_then(|extra| extra.before.as_ref());
@@ -181,7 +286,7 @@ impl Broker {
             }
             entries.push(entry);
         }
-        self.queues[id].ready.loaded(load.level, entries, next, complete);
+        self.queues[id].ready.loaded(load.level, entries, next);
         if load.purpose == Purpose::All && !complete {
             self.loads.push(Load { first: next, ..load });
             return;
@@ -206,7 +311,7 @@ impl Broker {
     /// Messages of a priority that the queue knows no more become new ones of the highest that it knows.
     fn level_loaded(&mut self, id: QueueId, loaded: Loaded) {
         let Loaded { load, messages, complete } = loaded;
-        let next = messages.last().map_or(load.last, |last| last.position).saturating_add(1);
+        let next = behind(&load, &messages, complete);
         for stored in messages {
             let entry = self.restored(id, stored);
             self.write_end(id, &entry);
@@ -266,7 +371,7 @@ impl Broker {
 
     fn delayed_loaded(&mut self, id: ExchangeId, loaded: Loaded) {
         let Loaded { load, messages, complete } = loaded;
-        let next = messages.last().map_or(load.last, |last| last.position).saturating_add(1);
+        let next = behind(&load, &messages, complete);
         for stored in messages {
             self.memory += stored.message.memory() as u64;
             self.keep_delayed(id, stored.position, Timestamp(stored.at), stored.message);

@@ -167,6 +167,8 @@ pub struct Settings {
     pub consumer_max_per_channel: Option<usize>,
     /// Bytes that may wait for a connection's socket before its consumers are given no more.
     pub outbox_high: usize,
+    /// Bytes of memory that the head of a queue may take before what is behind it is left to the disk.
+    pub page_window: u64,
     /// Whether the firehose is on from the start (behaviour O11).
     pub tracing: bool,
     /// Whether there is an event exchange (behaviour O12).
@@ -185,6 +187,7 @@ impl Default for Settings {
             consumer_timeout: Some(1_800_000),
             consumer_max_per_channel: None,
             outbox_high: 1024 * 1024,
+            page_window: 2 * 1024 * 1024,
             tracing: false,
             event_exchange: false,
         }

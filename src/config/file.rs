@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
-use super::{Config, MemoryWatermark};
+use super::{Config, DiskFreeLimit, Fsync, MemoryWatermark};
 use crate::broker::Profile;
 use crate::broker::queue::QueueType;
 use crate::broker::queue::effective::Overflow;
@@ -25,6 +26,9 @@ const KEYS: &[&str] = &[
     "listeners.tcp.default",
     "management.tcp.port",
     "data_dir",
+    "fsync",
+    "disk_free_limit.absolute",
+    "disk_free_limit.relative",
     "log.console.level",
     "compat",
     "default_user",
@@ -40,6 +44,7 @@ const KEYS: &[&str] = &[
     "max_message_size",
     "vm_memory_high_watermark.relative",
     "vm_memory_high_watermark.absolute",
+    "vm_memory_high_watermark_paging_ratio",
     "default_max_length",
     "default_max_length_bytes",
     "default_overflow",
@@ -87,6 +92,9 @@ impl Config {
             "listeners.tcp.default" => self.amqp = address(value, self.amqp.ip())?,
             "management.tcp.port" => self.http = address(value, self.http.ip())?,
             "data_dir" => self.data_dir = Some(value.into()),
+            "fsync" => self.fsync = fsync(value)?,
+            "disk_free_limit.absolute" => self.disk_free_limit = DiskFreeLimit::Absolute(bytes(value)?),
+            "disk_free_limit.relative" => self.disk_free_limit = DiskFreeLimit::Relative(factor(value)?),
             "log.console.level" => self.log_level = value.parse().map_err(|_| format!("'{value}' is no log level"))?,
             "compat" => self.compat = profile(value)?,
             "default_user" => value.clone_into(&mut self.default_user),
@@ -102,6 +110,7 @@ impl Config {
             "max_message_size" => self.max_message_size = Some(bytes(value)?),
             "vm_memory_high_watermark.relative" => self.memory_watermark = MemoryWatermark::Relative(share(value)?),
             "vm_memory_high_watermark.absolute" => self.memory_watermark = MemoryWatermark::Absolute(bytes(value)?),
+            "vm_memory_high_watermark_paging_ratio" => self.paging_ratio = share(value)?,
             "default_max_length" => self.default_max_length = Some(number(value)?),
             "default_max_length_bytes" => self.default_max_length_bytes = Some(bytes(value)?),
             "default_overflow" => self.default_overflow = overflow(value)?,
@@ -154,6 +163,24 @@ fn limit<T: std::str::FromStr>(value: &str) -> Result<Option<T>, String> {
 fn share(value: &str) -> Result<f64, String> {
     let share: f64 = number(value)?;
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("'{value}' is not between 0 and 1")) }
+}
+
+fn factor(value: &str) -> Result<f64, String> {
+    let factor: f64 = number(value)?;
+    if factor.is_finite() && factor >= 0.0 { Ok(factor) } else { Err(format!("'{value}' is not a number from 0 on")) }
+}
+
+/// `always`, `never`, or an interval in milliseconds.
+fn fsync(value: &str) -> Result<Fsync, String> {
+    let interval = || value.strip_suffix("ms").unwrap_or(value).trim_end().parse().ok().filter(|ms| *ms > 0);
+    match value {
+        "always" => Ok(Fsync::Always),
+        "never" => Ok(Fsync::Never),
+        _ => match interval() {
+            Some(ms) => Ok(Fsync::Every(Duration::from_millis(ms))),
+            None => Err(format!("'{value}' is neither always nor never nor a number of milliseconds")),
+        },
+    }
 }
 
 /// A number of bytes, with RabbitMQ's units.

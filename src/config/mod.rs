@@ -7,6 +7,7 @@ mod system;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::broker::queue::QueueType;
 use crate::broker::queue::effective::Overflow;
@@ -25,12 +26,36 @@ pub enum MemoryWatermark {
     Absolute(u64),
 }
 
+/// When what is written down is forced to the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before anybody is told that it is safe.
+    #[default]
+    Always,
+    /// At intervals: a power cut may take what was confirmed since the last one.
+    Every(Duration),
+    /// When the system sees fit.
+    Never,
+}
+
+/// How much room the disk must have, or publishers are blocked (behaviour O6).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DiskFreeLimit {
+    /// A multiple of the machine's memory.
+    Relative(f64),
+    /// Bytes.
+    Absolute(u64),
+}
+
 /// The effective configuration. Every field is documented in config/leveret.conf.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub amqp: SocketAddr,
     pub http: SocketAddr,
+    /// `None`: everything is kept in memory.
     pub data_dir: Option<PathBuf>,
+    pub fsync: Fsync,
+    pub disk_free_limit: DiskFreeLimit,
     pub ready_file: Option<PathBuf>,
     pub log_level: tracing::Level,
     /// The name of a [`Profile`].
@@ -52,6 +77,8 @@ pub struct Config {
     /// Bytes; `None` is the profile's limit.
     pub max_message_size: Option<u64>,
     pub memory_watermark: MemoryWatermark,
+    /// The share of the watermark above which transient messages are put on the disk.
+    pub paging_ratio: f64,
     pub default_max_length: Option<u64>,
     pub default_max_length_bytes: Option<u64>,
     pub default_overflow: Overflow,
@@ -77,6 +104,8 @@ impl Default for Config {
             amqp: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5672),
             http: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15672),
             data_dir: None,
+            fsync: Fsync::default(),
+            disk_free_limit: DiskFreeLimit::Absolute(50_000_000),
             ready_file: None,
             log_level: tracing::Level::INFO,
             compat: "permissive".to_owned(),
@@ -91,6 +120,7 @@ impl Default for Config {
             handshake_timeout_ms: 10_000,
             max_message_size: None,
             memory_watermark: MemoryWatermark::Relative(0.6),
+            paging_ratio: 0.5,
             default_max_length: None,
             default_max_length_bytes: None,
             default_overflow: Overflow::default(),
@@ -121,6 +151,7 @@ impl Config {
             consumer_timeout: self.consumer_timeout_ms,
             consumer_max_per_channel: self.consumer_max_per_channel,
             outbox_high: self.outbox_high,
+            page_window: Settings::default().page_window,
             tracing: self.tracing,
             event_exchange: self.event_exchange,
         }
@@ -144,18 +175,44 @@ impl Config {
         }
     }
 
+    /// Bytes of messages above which transient ones are put on the disk.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share between 0 and 1 of a number of bytes"
+    )]
+    pub fn paging_limit(&self) -> u64 {
+        (self.memory_limit() as f64 * self.paging_ratio) as u64
+    }
+
+    /// Bytes that the disk must have free.
+    #[must_use]
+    pub fn disk_free_limit(&self) -> u64 {
+        match self.disk_free_limit {
+            DiskFreeLimit::Absolute(bytes) => bytes,
+            DiskFreeLimit::Relative(factor) => of_memory(factor),
+        }
+    }
+
     /// The memory watermark in bytes.
     #[must_use]
     pub fn memory_limit(&self) -> u64 {
         match self.memory_watermark {
             MemoryWatermark::Absolute(bytes) => bytes,
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                clippy::cast_precision_loss,
-                reason = "a share between 0 and 1 of a number of bytes"
-            )]
-            MemoryWatermark::Relative(share) => (system::memory_bytes() as f64 * share) as u64,
+            MemoryWatermark::Relative(share) => of_memory(share),
         }
     }
+}
+
+/// This many times the machine's memory, in bytes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a factor that is not negative, of a number of bytes"
+)]
+fn of_memory(factor: f64) -> u64 {
+    (system::memory_bytes() as f64 * factor) as u64
 }

@@ -1,7 +1,5 @@
 //! The memory watermark: when it raises the alarm, and when it clears it.
 
-use crate::broker::Alarms;
-
 /// Decides the memory alarm from what the virtual hosts hold.
 #[derive(Debug)]
 pub struct Watermark {
@@ -16,15 +14,15 @@ impl Watermark {
         Self { limit, raised: false }
     }
 
-    /// Bytes in use changed; returns the alarms when they changed with it. The alarm clears at nine tenths of the
+    /// Bytes in use changed; returns whether the alarm is on when that changed with it. The alarm clears at nine tenths of the
     /// limit, so that it does not come and go with every message.
-    pub fn update(&mut self, used: u64) -> Option<Alarms> {
+    pub fn update(&mut self, used: u64) -> Option<bool> {
         let raised = if self.raised { used > self.limit / 10 * 9 } else { used > self.limit };
         if raised == self.raised {
             return None;
         }
         self.raised = raised;
-        Some(Alarms { memory: raised, disk: false })
+        Some(raised)
     }
 }
 
@@ -36,9 +34,9 @@ mod tests {
     fn the_alarm_clears_at_nine_tenths() {
         let mut watermark = Watermark::new(1000);
         assert_eq!(watermark.update(1000), None);
-        assert_eq!(watermark.update(1001), Some(Alarms { memory: true, disk: false }));
+        assert_eq!(watermark.update(1001), Some(true));
         assert_eq!(watermark.update(950), None);
-        assert_eq!(watermark.update(900), Some(Alarms::default()));
+        assert_eq!(watermark.update(900), Some(false));
         assert_eq!(watermark.update(950), None);
     }
 }

@@ -15,11 +15,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::clock::Clock;
-use super::outbox::{Shared, spare_buffer};
+use super::outbox::{Leaves, Shared, spare_buffer};
+use super::storage::{Storage, Waiting};
 use super::{Shell, now};
 use crate::amqp::Command;
 use crate::broker::policy::Policy;
-use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, INTERNAL_USER, Input, Opened};
+use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, INTERNAL_USER, Input, Loaded, Opened};
 
 /// Bytes in the inbox above which connections stop reading (TCP then holds the publishers back).
 const INBOX_HIGH: usize = 4 * 1024 * 1024;
@@ -29,11 +30,25 @@ const ROUNDS: usize = 16;
 #[derive(Debug)]
 enum Submission {
     Connected(ConnectionId, Arc<Shared>, Opened),
-    Received { connection: ConnectionId, commands: Vec<Command>, bytes: usize },
+    Received {
+        connection: ConnectionId,
+        commands: Vec<Command>,
+        bytes: usize,
+    },
     Publishing(ConnectionId),
     Flushed(ConnectionId, usize),
     Disconnected(ConnectionId),
     Alarms(Alarms),
+    /// A storage has what was written down of these queues.
+    Stored(Vec<(u64, u64)>),
+    Loaded(Loaded),
+    /// Memory is short, and what became of it.
+    SpillTransient,
+    Spilled {
+        queue: u64,
+        level: u8,
+        up_to: u64,
+    },
     Tick,
     Administer(Administration),
     Shutdown(&'static str),
@@ -42,13 +57,22 @@ enum Submission {
 /// What somebody in charge of the node wants.
 #[derive(Debug)]
 pub(super) enum Administration {
-    SetPolicy { operator: bool, policy: Box<Policy> },
-    ClearPolicy { operator: bool, name: String },
+    /// The node stops in order: nothing is on its way any more.
+    Settle,
+    SetPolicy {
+        operator: bool,
+        policy: Box<Policy>,
+    },
+    ClearPolicy {
+        operator: bool,
+        name: String,
+    },
 }
 
 impl Administration {
     pub(super) fn input(&self) -> Input<'_> {
         match self {
+            Self::Settle => Input::Settled,
             Self::SetPolicy { operator, policy } => Input::SetPolicy { operator: *operator, policy: policy.clone(), user: INTERNAL_USER },
             Self::ClearPolicy { operator, name } => Input::ClearPolicy { operator: *operator, name, user: INTERNAL_USER },
         }
@@ -122,6 +146,17 @@ struct State {
     effects: Effects,
     connections: Vec<Option<Arc<Shared>>>,
     taken: VecDeque<Submission>,
+    keeper: Option<Keeper>,
+    /// Rounds so far.
+    round: u64,
+}
+
+/// Where a loop brings what has to survive.
+#[derive(Clone, Debug)]
+pub(super) struct Keeper {
+    pub(super) storage: Arc<Storage>,
+    /// The number of the virtual host there.
+    pub(super) vhost: u32,
 }
 
 #[derive(Debug)]
@@ -135,12 +170,15 @@ pub(super) struct BrokerLoop {
     memory: AtomicU64,
     clock: Clock,
     shell: OnceLock<Weak<Shell>>,
+    storage: Option<Arc<Storage>>,
 }
 
 impl BrokerLoop {
-    pub(super) fn new(broker: Broker) -> Self {
-        let state = State { effects: Effects::default(), connections: Vec::new(), taken: VecDeque::new(), broker };
+    pub(super) fn new(broker: Broker, keeper: Option<Keeper>) -> Self {
+        let storage = keeper.as_ref().map(|keeper| Arc::clone(&keeper.storage));
+        let state = State { effects: Effects::default(), connections: Vec::new(), taken: VecDeque::new(), broker, keeper, round: 0 };
         Self {
+            storage,
             vhost: state.broker.vhost().to_owned(),
             outbox_low: state.broker.outbox_high() / 2,
             inbox: Mutex::default(),
@@ -196,8 +234,46 @@ impl BrokerLoop {
         self.drive();
     }
 
-    pub(super) fn alarms(self: &Arc<Self>, alarms: Alarms) {
+    /// The same for who is not to do the loop's work.
+    pub(super) fn flushed_elsewhere(self: &Arc<Self>, connection: ConnectionId, pending: usize) {
+        self.inbox.lock().urgent.push_back(Submission::Flushed(connection, pending));
+        let next = Arc::clone(self);
+        tokio::spawn(async move { next.drive() });
+    }
+
+    pub(super) fn stored(self: &Arc<Self>, queues: Vec<(u64, u64)>) {
+        self.inbox.lock().urgent.push_back(Submission::Stored(queues));
+        self.drive();
+    }
+
+    pub(super) fn loaded(self: &Arc<Self>, loaded: Loaded) {
+        self.inbox.lock().urgent.push_back(Submission::Loaded(loaded));
+        self.drive();
+    }
+
+    /// Memory is short: transient messages are to be put on the disk.
+    pub(super) fn spill_transient(self: &Arc<Self>) {
+        self.inbox.lock().urgent.push_back(Submission::SpillTransient);
+    }
+
+    pub(super) fn spilled(self: &Arc<Self>, queue: u64, level: u8, up_to: u64) {
+        self.inbox.lock().urgent.push_back(Submission::Spilled { queue, level, up_to });
+        self.drive();
+    }
+
+    /// To be followed by [`BrokerLoop::poke`].
+    pub(super) fn push_alarms(&self, alarms: Alarms) {
         self.inbox.lock().urgent.push_back(Submission::Alarms(alarms));
+    }
+
+    /// Lets time pass, and writes down what has not been yet.
+    pub(super) fn tick(self: &Arc<Self>) {
+        self.inbox.lock().urgent.push_back(Submission::Tick);
+        self.drive();
+    }
+
+    /// Handles what waits.
+    pub(super) fn poke(self: &Arc<Self>) {
         self.drive();
     }
 
@@ -212,7 +288,12 @@ impl BrokerLoop {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.inbox.lock().bytes < INBOX_HIGH
+        self.inbox.lock().bytes < INBOX_HIGH && self.storage.as_ref().is_none_or(|storage| storage.has_room())
+    }
+
+    /// There may be room again.
+    pub(super) fn made_room(&self) {
+        self.room.notify_waiters();
     }
 
     /// Returns once the inbox has room.
@@ -234,8 +315,7 @@ impl BrokerLoop {
     pub(super) async fn keep_time(self: Arc<Self>) {
         loop {
             self.clock.deadline().await;
-            self.inbox.lock().urgent.push_back(Submission::Tick);
-            self.drive();
+            self.tick();
         }
     }
 
@@ -325,6 +405,10 @@ impl BrokerLoop {
                     connections[id.index()] = None;
                     freed.connections.push(id);
                 }
+                Submission::Stored(queues) => broker.handle(now, Input::Stored(&queues), effects),
+                Submission::SpillTransient => broker.handle(now, Input::SpillTransient, effects),
+                Submission::Spilled { queue, level, up_to } => broker.handle(now, Input::Spilled { queue, level, up_to }, effects),
+                Submission::Loaded(loaded) => broker.handle(now, Input::Loaded(loaded), effects),
                 Submission::Alarms(alarms) => broker.handle(now, Input::Alarms(alarms), effects),
                 Submission::Administer(wanted) => broker.handle(now, wanted.input(), effects),
                 Submission::Tick => broker.handle(now, Input::Tick, effects),
@@ -349,15 +433,38 @@ struct Freed {
 impl State {
     /// Moves outputs to the outboxes of their connections, in order, and carries out the actions.
     fn hand_out(&mut self, to_flush: &mut Vec<(ConnectionId, Arc<Shared>)>) {
-        let Self { broker, effects, connections, .. } = self;
+        let Self { broker, effects, connections, keeper, round, .. } = self;
+        *round += 1;
+        let writes = !broker.records().is_empty();
+        let mut waiting = Vec::new();
         let of = |id: ConnectionId| connections.get(id.index()).and_then(Option::as_ref);
-        effects.drain_outputs(|id, output, _held| {
+        effects.drain_outputs(|id, output, held| {
             if let Some(shared) = of(id) {
-                let pending = shared.push(output);
-                broker.set_pending(id, pending);
-                to_flush.push((id, Arc::clone(shared)));
+                let leaves = if held && writes { Leaves::After(*round) } else { Leaves::InOrder };
+                let pushed = shared.push(output, leaves);
+                broker.set_pending(id, pushed.pending);
+                if !pushed.is_barred {
+                    to_flush.push((id, Arc::clone(shared)));
+                } else if held {
+                    waiting.push((id, Arc::clone(shared)));
+                }
             }
         });
+        if let Some(Keeper { storage, vhost }) = keeper {
+            // Only now: whoever waits has to be there when the records are safe.
+            if writes {
+                storage.write(*vhost, broker.records(), Waiting { round: *round, connections: waiting });
+            }
+            for spill in broker.take_spills() {
+                storage.spill(*vhost, spill);
+            }
+            for unneeded in broker.take_unneeded() {
+                storage.unneeded(*vhost, unneeded);
+            }
+            for load in broker.take_loads() {
+                storage.load(*vhost, load);
+            }
+        }
         for refusal in effects.refusals.drain(..) {
             let peer = of(refusal.connection).and_then(|shared| shared.stream.peer_addr().ok());
             let peer = peer.map_or_else(|| "a client that is gone".to_owned(), |peer| peer.to_string());

@@ -7,10 +7,11 @@ mod definitions;
 mod listener;
 mod outbox;
 mod ready_file;
+mod storage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -22,9 +23,14 @@ use crate::broker::{Alarms, Broker, Timestamp};
 use crate::config::Config;
 use crate::node::Node;
 use crate::node::alarms::Watermark;
-use broker_loop::BrokerLoop;
+use broker_loop::{Administration, BrokerLoop, Keeper};
 use outbox::Held;
+use storage::Storage;
 
+/// How often the room on the disk is looked at.
+const DISK_CHECK: Duration = Duration::from_secs(1);
+/// How often transient messages are put on the disk while memory is short, in milliseconds.
+const SPILL_EVERY_MS: u64 = 20;
 /// How long a stop waits for connections to say goodbye.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
@@ -50,8 +56,19 @@ struct Shell {
     held: Arc<Held>,
     /// The memory alarm is on.
     alarm: AtomicBool,
+    /// What all loops know, or are about to.
+    alarms: Mutex<Alarms>,
+    /// The disk fails, and the disk is short of room.
+    disk_fails: AtomicBool,
+    disk_short: AtomicBool,
+    storage: Option<Arc<Storage>>,
+    /// The numbers of the virtual hosts in the storage, in the order of the loops.
+    numbers: Vec<u32>,
     /// Bytes above which the alarm is raised.
     memory_limit: u64,
+    /// Bytes above which transient messages are put on the disk, and when that was done last.
+    paging_limit: u64,
+    spilled_at: AtomicU64,
     /// During an alarm, whose turn it is to finish a content that was begun: were nobody to, contents that fill the memory
     /// between them would block each other for ever.
     turn: Arc<Semaphore>,
@@ -72,10 +89,75 @@ impl Shell {
     /// Memory in use may have crossed the watermark.
     fn check_memory(&self) {
         let used = self.held.bytes() + self.queued();
-        let changed = self.watermark.lock().update(used);
-        if let Some(alarms) = changed {
-            self.announce(alarms, used);
+        if used > self.paging_limit {
+            self.spill_transient();
         }
+        let changed = self.watermark.lock().update(used);
+        if let Some(raised) = changed {
+            self.announce(raised, used);
+        }
+    }
+
+    /// Transient messages are put on the disk, a portion at a time and not more often than helps.
+    fn spill_transient(&self) {
+        let Some(storage) = self.storage.as_ref().filter(|storage| storage.has_spilled()) else { return };
+        let now = now().0;
+        let last = self.spilled_at.load(Ordering::Relaxed);
+        let due = now >= last.saturating_add(SPILL_EVERY_MS);
+        if due && self.spilled_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() && storage.has_room() {
+            self.loops.iter().for_each(BrokerLoop::spill_transient);
+        }
+    }
+
+    /// The loop of a virtual host, by its number in the storage.
+    fn loop_numbered(&self, number: u32) -> Option<&Arc<BrokerLoop>> {
+        let at = self.numbers.iter().position(|other| *other == number)?;
+        self.loops.get(at)
+    }
+
+    /// The disk fails, or works again.
+    fn disk_fails(&self, fails: bool) {
+        self.disk_fails.store(fails, Ordering::SeqCst);
+        self.spread_alarms();
+    }
+
+    /// Looks now and then how much room the disk has (behaviour O6).
+    async fn watch_disk(self: Arc<Self>) {
+        let limit = self.config.disk_free_limit();
+        let mut each = tokio::time::interval(DISK_CHECK);
+        while let Some(storage) = &self.storage {
+            each.tick().await;
+            let free = match storage.free_bytes() {
+                Ok(free) => free,
+                Err(error) => {
+                    tracing::error!("cannot tell how much room the disk has: {error}");
+                    continue;
+                }
+            };
+            let short = free < limit;
+            if short != self.disk_short.swap(short, Ordering::SeqCst) {
+                if short {
+                    tracing::warn!(free, limit, "free disk space is below its limit: publishers are blocked");
+                } else {
+                    tracing::info!(free, limit, "disk alarm cleared");
+                }
+                self.spread_alarms();
+            }
+        }
+    }
+
+    /// Tells all loops what the node is short of, if that has changed.
+    fn spread_alarms(&self) {
+        let mut known = self.alarms.lock();
+        let disk = self.disk_fails.load(Ordering::SeqCst) || self.disk_short.load(Ordering::SeqCst);
+        let alarms = Alarms { memory: self.alarm.load(Ordering::SeqCst), disk };
+        if std::mem::replace(&mut *known, alarms) == alarms {
+            return;
+        }
+        // Under the lock, so that every loop hears of the last change last.
+        self.loops.iter().for_each(|broker_loop| broker_loop.push_alarms(alarms));
+        drop(known);
+        self.loops.iter().for_each(BrokerLoop::poke);
     }
 
     /// Bytes that queues hold, and that consumers can drain.
@@ -83,20 +165,18 @@ impl Shell {
         self.loops.iter().map(|l| l.memory()).sum()
     }
 
-    fn announce(&self, alarms: Alarms, used: u64) {
+    fn announce(&self, memory: bool, used: u64) {
         let limit = self.memory_limit;
-        if alarms.memory {
+        if memory {
             tracing::warn!(used, limit, "memory watermark exceeded: publishers are blocked");
         } else {
             tracing::info!(used, limit, "memory alarm cleared");
         }
-        self.alarm.store(alarms.any(), Ordering::SeqCst);
-        if !alarms.any() {
+        self.alarm.store(memory, Ordering::SeqCst);
+        if !memory {
             self.alarm_ended.notify_waiters();
         }
-        for broker_loop in &self.loops {
-            broker_loop.alarms(alarms);
-        }
+        self.spread_alarms();
     }
 }
 
@@ -117,15 +197,33 @@ impl Server {
         let definitions = definitions::load(&config, &node)?;
         let hangup = signal(SignalKind::hangup()).map_err(|error| StartError(format!("cannot catch SIGHUP: {error}")))?;
         let seed = seed();
-        let loops = node.vhosts.iter().map(|vhost| {
+        let opened = match &config.data_dir {
+            Some(dir) => Some(storage::open(dir, config.fsync, &node.vhosts)?),
+            None => None,
+        };
+        let mut loops = Vec::new();
+        for (index, vhost) in node.vhosts.iter().enumerate() {
             let mut broker = Broker::new(vhost, Arc::clone(&node.settings), seed);
+            let mut keeper = None;
+            if let Some(opened) = &opened {
+                let (number, recovered) = &opened.vhosts[index];
+                opened.restore(*number, recovered, &mut broker)?;
+                keeper = Some(Keeper { storage: Arc::clone(&opened.storage), vhost: *number });
+            }
             definitions::apply(&definitions, &mut broker);
-            Arc::new(BrokerLoop::new(broker))
-        });
+            loops.push(Arc::new(BrokerLoop::new(broker, keeper)));
+        }
         let memory_limit = config.memory_limit();
         let shell = Arc::new(Shell {
-            loops: loops.collect(),
+            loops,
+            alarms: Mutex::default(),
+            disk_fails: AtomicBool::new(false),
+            disk_short: AtomicBool::new(false),
+            storage: opened.as_ref().map(|opened| Arc::clone(&opened.storage)),
+            numbers: opened.iter().flat_map(|opened| &opened.vhosts).map(|(number, _)| *number).collect(),
             memory_limit,
+            paging_limit: config.paging_limit(),
+            spilled_at: AtomicU64::new(0),
             watermark: Mutex::new(Watermark::new(memory_limit)),
             held: Arc::default(),
             alarm: AtomicBool::new(false),
@@ -140,6 +238,14 @@ impl Server {
         for broker_loop in &shell.loops {
             broker_loop.watch_memory(&shell);
             tokio::spawn(Arc::clone(broker_loop).keep_time());
+        }
+        if let Some(opened) = opened {
+            opened.run(&shell)?;
+            tokio::spawn(Arc::clone(&shell).watch_disk());
+        }
+        for broker_loop in &shell.loops {
+            // What the definitions file has brought is written down before anybody is served.
+            broker_loop.tick();
         }
         tokio::spawn(definitions::reload(hangup, definitions, Arc::clone(&shell)));
         let address = shell.config.amqp;
@@ -159,7 +265,11 @@ impl Server {
         #[expect(clippy::print_stdout, reason = "this line is for whoever waits for the broker")]
         {
             let version = env!("CARGO_PKG_VERSION");
-            println!("leveret {version}: Server startup complete; amqp {}; nothing is kept on disk, no HTTP API yet", self.amqp);
+            let kept = match &config.data_dir {
+                Some(dir) => format!("data in {}", dir.display()),
+                None => "everything is kept in memory".to_owned(),
+            };
+            println!("leveret {version}: Server startup complete; amqp {}; {kept}; no HTTP API yet", self.amqp);
         }
         match &config.ready_file {
             Some(path) => ready_file::write(path, self.amqp),
@@ -180,6 +290,14 @@ impl Server {
         };
         if tokio::time::timeout(SHUTDOWN_GRACE, all_gone).await.is_err() {
             tracing::warn!("connections did not close in time");
+        }
+        if let Some(storage) = &self.shell.storage {
+            for broker_loop in &self.shell.loops {
+                broker_loop.administer(Administration::Settle);
+            }
+            let storage = Arc::clone(storage);
+            // The log's thread writes to sockets, which belong to this runtime: it is not to be kept waiting.
+            let _ = tokio::task::spawn_blocking(move || storage.stop()).await;
         }
     }
 }

@@ -40,8 +40,11 @@ struct Outbox {
     chunks: VecDeque<Chunk>,
     /// Bytes of the first chunk that are written already.
     written: usize,
-    /// Bytes not written yet.
+    /// Bytes not written yet, beside those that are barred.
     pending: usize,
+    /// Outputs that must not leave before what was written down in their round is safe, and those behind them, by round.
+    barred: VecDeque<(u64, Vec<Chunk>)>,
+    barred_bytes: usize,
     /// The broker waits to hear that this has drained.
     report: Option<ConnectionId>,
     failed: bool,
@@ -82,6 +85,41 @@ pub(super) struct Shared {
     held: Arc<Held>,
 }
 
+/// When an output may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaves {
+    /// At once, before what is barred.
+    Now,
+    InOrder,
+    /// When what was written down in this round is safe.
+    After(u64),
+}
+
+/// What waits after something was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pushed {
+    /// Bytes, barred ones as well.
+    pub(super) pending: usize,
+    /// What was added is not to be written yet.
+    pub(super) is_barred: bool,
+}
+
+/// Cuts an output into what is written in order, without copying.
+fn cut(output: &mut Output, mut take: impl FnMut(Chunk)) {
+    let mut buffer = std::mem::take(&mut output.bytes);
+    if output.parts.is_empty() {
+        return take(Chunk::Buffer(buffer));
+    }
+    // From the back, so that every piece is cut off an end.
+    let mut pieces = Vec::with_capacity(2 * output.parts.len() + 1);
+    for (position, part) in output.parts.drain(..).rev() {
+        pieces.push(Chunk::Buffer(buffer.split_off(position)));
+        pieces.push(Chunk::Part(part));
+    }
+    pieces.push(Chunk::Buffer(buffer));
+    pieces.into_iter().rev().filter(|piece| !piece.bytes().is_empty()).for_each(take);
+}
+
 /// What is left after writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flushed {
@@ -106,28 +144,40 @@ impl Shared {
         }
     }
 
-    /// Adds to what waits; returns how much waits now, in bytes.
-    pub(super) fn push(&self, output: &mut Output) -> usize {
+    /// Adds to what waits.
+    pub(super) fn push(&self, output: &mut Output, leaves: Leaves) -> Pushed {
         let mut outbox = self.outbox.lock();
         if outbox.failed {
-            return 0;
+            return Pushed { pending: 0, is_barred: false };
         }
-        outbox.pending += output.len();
         self.held.add(output.len());
-        let mut buffer = std::mem::take(&mut output.bytes);
-        if output.parts.is_empty() {
-            outbox.chunks.push_back(Chunk::Buffer(buffer));
+        let barrier = match leaves {
+            Leaves::Now => None,
+            Leaves::InOrder => outbox.barred.back().map(|(round, _)| *round),
+            Leaves::After(round) => Some(round),
+        };
+        if let Some(round) = barrier {
+            outbox.barred_bytes += output.len();
+            let mut chunks = Vec::new();
+            cut(output, |chunk| chunks.push(chunk));
+            outbox.barred.push_back((round, chunks));
         } else {
-            // From the back, so that every piece is cut off an end.
-            let mut pieces = Vec::with_capacity(2 * output.parts.len() + 1);
-            for (position, part) in output.parts.drain(..).rev() {
-                pieces.push(Chunk::Buffer(buffer.split_off(position)));
-                pieces.push(Chunk::Part(part));
-            }
-            pieces.push(Chunk::Buffer(buffer));
-            outbox.chunks.extend(pieces.into_iter().rev().filter(|piece| !piece.bytes().is_empty()));
+            outbox.pending += output.len();
+            cut(output, |chunk| outbox.chunks.push_back(chunk));
         }
-        outbox.pending
+        Pushed { pending: outbox.pending + outbox.barred_bytes, is_barred: barrier.is_some() }
+    }
+
+    /// What was written down in rounds up to this one is safe.
+    pub(super) fn unbar(&self, round: u64) {
+        let mut outbox = self.outbox.lock();
+        while outbox.barred.front().is_some_and(|(after, _)| *after <= round) {
+            let Some((_, chunks)) = outbox.barred.pop_front() else { return };
+            let bytes = chunks.iter().map(|chunk| chunk.bytes().len()).sum::<usize>();
+            outbox.barred_bytes -= bytes;
+            outbox.pending += bytes;
+            outbox.chunks.extend(chunks);
+        }
     }
 
     /// The broker wants a report once at most this much waits.
@@ -135,8 +185,15 @@ impl Shared {
         self.outbox.lock().report = Some(connection);
     }
 
+    /// Bytes that could be written.
     pub(super) fn pending(&self) -> usize {
         self.outbox.lock().pending
+    }
+
+    /// Whether nothing is left to be sent, now or later.
+    pub(super) fn is_drained(&self) -> bool {
+        let outbox = self.outbox.lock();
+        outbox.pending == 0 && outbox.barred_bytes == 0
     }
 
     /// Writes what the socket takes now.
@@ -155,12 +212,17 @@ impl Shared {
         }
         let (pending, failed) = (outbox.pending, outbox.failed);
         self.held.remove(before - pending);
-        let report = if pending <= report_below { outbox.report.take() } else { None };
+        if failed {
+            self.held.remove(std::mem::take(&mut outbox.barred_bytes));
+            outbox.barred.clear();
+        }
+        let waits = pending + outbox.barred_bytes;
+        let report = if waits <= report_below { outbox.report.take() } else { None };
         drop(outbox);
         if pending > 0 || failed || self.close_when_flushed.load(Ordering::Acquire) {
             self.wake.notify_one();
         }
-        Flushed { pending, report }
+        Flushed { pending: waits, report }
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -186,7 +248,8 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.held.remove(self.outbox.get_mut().pending);
+        let outbox = self.outbox.get_mut();
+        self.held.remove(outbox.pending + outbox.barred_bytes);
     }
 }
 

@@ -13,18 +13,21 @@ use leveret::node::Node;
 use leveret::node::handshake::{Handshake, Peer, Step};
 
 use crate::administrator;
+use crate::core::keeper::Keeper;
 use crate::scenario::{self, Arrival, Transport};
 
 /// A broker that a scenario runner can connect to.
 pub(crate) struct InProcess {
     profile: Profile,
+    /// What can be on disk is there, and nowhere else.
+    pages: bool,
     world: Rc<RefCell<World>>,
 }
 
 impl InProcess {
-    pub(crate) fn new(profile: Profile) -> Self {
-        let world = Rc::new(RefCell::new(World::new(profile.clone())));
-        Self { profile, world }
+    pub(crate) fn new(profile: Profile, pages: bool) -> Self {
+        let world = Rc::new(RefCell::new(World::new(profile.clone(), pages)));
+        Self { profile, pages, world }
     }
 }
 
@@ -48,7 +51,7 @@ impl scenario::Broker for InProcess {
     }
 
     fn reset(&self) {
-        *self.world.borrow_mut() = World::new(self.profile.clone());
+        *self.world.borrow_mut() = World::new(self.profile.clone(), self.pages);
     }
 
     fn wait(&self, milliseconds: u64) {
@@ -74,6 +77,7 @@ struct World {
     broker: Broker,
     effects: Effects,
     lines: Vec<Line>,
+    keeper: Option<Keeper>,
 }
 
 /// A connection from the broker's side.
@@ -97,12 +101,22 @@ fn peer(id: ConnectionId) -> Peer {
 }
 
 impl World {
-    fn new(profile: Profile) -> Self {
+    fn new(profile: Profile, pages: bool) -> Self {
         let mut node = Config::default().node();
-        node.settings =
-            Arc::new(Settings { max_message_size: profile.max_message_size, profile, event_exchange: true, ..Settings::default() });
-        let broker = Broker::new("/", Arc::clone(&node.settings), 1);
-        Self { now: 1_700_000_000_000, node, broker, effects: Effects::default(), lines: Vec::new() }
+        let page_window = if pages { 0 } else { Settings::default().page_window };
+        node.settings = Arc::new(Settings {
+            max_message_size: profile.max_message_size,
+            profile,
+            event_exchange: true,
+            page_window,
+            ..Settings::default()
+        });
+        let mut broker = Broker::new("/", Arc::clone(&node.settings), 1);
+        if pages {
+            broker.keep_records();
+        }
+        let keeper = pages.then(Keeper::default);
+        Self { now: 1_700_000_000_000, node, broker, effects: Effects::default(), lines: Vec::new(), keeper }
     }
 
     fn write(&mut self, id: ConnectionId, mut bytes: &[u8]) {
@@ -168,13 +182,34 @@ impl World {
                     Action::AwaitCloseOk(_) | Action::PauseReading(_) | Action::ResumeReading(_) => {}
                 }
             }
-            if flushed.is_empty() {
+            if flushed.is_empty() && !self.page() {
                 return;
             }
             for id in flushed {
                 self.broker.handle(Timestamp(self.now), Input::Flushed(id, 0), &mut self.effects);
             }
         }
+    }
+
+    /// Does what the storage has to do; `false` when there is nothing.
+    fn page(&mut self) -> bool {
+        let Some(keeper) = &mut self.keeper else { return false };
+        let now = Timestamp(self.now);
+        let stored = keeper.take(&mut self.broker);
+        if !stored.is_empty() {
+            self.broker.handle(now, Input::Stored(&stored), &mut self.effects);
+        }
+        self.broker.handle(now, Input::SpillTransient, &mut self.effects);
+        for (queue, level, up_to) in keeper.take_spills(&mut self.broker) {
+            self.broker.handle(now, Input::Spilled { queue, level, up_to }, &mut self.effects);
+        }
+        let loads = self.broker.take_loads();
+        let does = !stored.is_empty() || !loads.is_empty();
+        for load in loads {
+            let loaded = keeper.answer(load, 2);
+            self.broker.handle(now, Input::Loaded(loaded), &mut self.effects);
+        }
+        does
     }
 }
 

@@ -19,9 +19,13 @@ use std::path::Path;
 use leveret::broker::Profile;
 
 fn play(profile: &str, directory: &str) {
+    play_with(profile, directory, false);
+}
+
+fn play_with(profile: &str, directory: &str, pages: bool) {
     let profile = Profile::named(profile).expect("a profile");
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker").join(directory);
-    let report = scenario::run_all(&in_process::InProcess::new(profile), &directory, &scenario::Options::from_env());
+    let report = scenario::run_all(&in_process::InProcess::new(profile, pages), &directory, &scenario::Options::from_env());
     assert!(report.is_success(), "{report}");
     println!("{report}");
 }
@@ -30,6 +34,12 @@ fn play(profile: &str, directory: &str) {
 #[test]
 fn scenarios() {
     play("permissive", "scenarios");
+}
+
+/// The same over a storage, with nothing in memory that can be on disk: nobody may notice.
+#[test]
+fn scenarios_with_messages_on_disk() {
+    play_with("permissive", "scenarios", true);
 }
 
 /// The transcripts of what `--compat 3.13` does otherwise.

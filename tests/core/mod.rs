@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test or bench that includes this uses a part of it")]
 
+pub(crate) mod keeper;
+
 use std::sync::Arc;
 
 use leveret::amqp::{AMQPClass, Command, FieldTable, Message, Method, Publish, channel, queue};

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Entry;
+use crate::amqp::Message;
 
 /// Messages that are on disk alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +61,18 @@ pub(super) struct Level {
     /// By position, or in a quorum queue by the order in which they came back.
     requeued: BTreeMap<u64, Entry>,
     paged: Option<Box<Paged>>,
+    spilled: Option<Box<Spilled>>,
+}
+
+/// Transient messages that were given to the disk to save memory. Positions, and none that is above.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spilled {
+    /// Below this they are there.
+    there: u64,
+    /// Below this they were given away.
+    given: u64,
+    /// Below this they are no longer needed.
+    freed: u64,
 }
 
 /// Which entries may leave memory.
@@ -69,13 +82,32 @@ pub struct Leaving {
     pub stored: u64,
     /// Bytes of memory that the head may take.
     pub window: u64,
-    /// Whether every message is on disk, whatever it says itself.
-    pub all: bool,
+    pub keeps: Keeps,
+}
+
+/// Which messages of a queue are written down so that they survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    Nothing,
+    Persistent,
+    Everything,
+}
+
+impl Keeps {
+    #[must_use]
+    pub fn keeps(self, message: &Message) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Persistent => message.is_persistent(),
+            Self::Everything => true,
+        }
+    }
 }
 
 impl Leaving {
-    fn may(self, entry: &Entry) -> bool {
-        entry.position <= self.stored && (self.all || entry.message.is_persistent())
+    /// Transient messages may leave below `spilled`.
+    fn may(self, entry: &Entry, spilled: u64) -> bool {
+        if self.keeps.keeps(&entry.message) { entry.position <= self.stored } else { entry.position < spilled }
     }
 }
 
@@ -135,17 +167,69 @@ impl Level {
         head.chain(self.paged.iter().flat_map(|paged| &paged.tail))
     }
 
+    /// How many entries from the head take at most this much memory, and how much that is.
+    fn head(&self, window: u64) -> (usize, u64) {
+        let mut memory = 0;
+        let fits = |entry: &&Entry| {
+            let fits = memory + entry.memory() <= window;
+            memory += if fits { entry.memory() } else { 0 };
+            fits
+        };
+        let kept = self.published.iter().take_while(fits).count();
+        (kept, memory)
+    }
+
+    /// Messages that are in memory alone and not near the head, as many as take `room` bytes of memory: they count as given to
+    /// the disk from now on.
+    pub(super) fn spill(&mut self, (window, keeps): (u64, Keeps), room: &mut u64) -> Vec<Entry> {
+        let given = self.spilled.as_ref().map_or(0, |spilled| spilled.given);
+        let (entries, head) = match &self.paged {
+            Some(paged) => (&paged.tail, 0),
+            None => (&self.published, self.head(window).0),
+        };
+        let behind = entries.iter().skip(head);
+        let mut spilled = Vec::new();
+        for entry in behind.filter(|entry| entry.position >= given && !keeps.keeps(&entry.message)) {
+            if *room < entry.memory() {
+                *room = 0;
+                break;
+            }
+            *room -= entry.memory();
+            spilled.push(entry.clone());
+        }
+        if let Some(last) = spilled.last() {
+            self.spilled.get_or_insert_default().given = last.position + 1;
+        }
+        spilled
+    }
+
+    pub(super) fn has_spilled(&self) -> bool {
+        self.spilled.is_some()
+    }
+
+    /// Messages below this position that were given to the disk are there.
+    pub(super) fn set_spilled(&mut self, below: u64) {
+        if let Some(spilled) = &mut self.spilled {
+            spilled.there = spilled.there.max(below);
+        }
+    }
+
+    /// Positions that were given to the disk and are needed no more: below this.
+    pub(super) fn unneeded(&mut self) -> Option<u64> {
+        let spilled = self.spilled.as_mut()?;
+        let first = self.published.front().map(|entry| entry.position);
+        let needed = first.or(self.paged.as_ref().map(|paged| paged.span.first)).unwrap_or(spilled.there).min(spilled.there);
+        let more = needed > spilled.freed;
+        spilled.freed = needed;
+        more.then_some(needed)
+    }
+
     /// Lets go of what is on disk and not near the head.
     pub(super) fn page_out(&mut self, leaving: Leaving, mut gone: impl FnMut(Entry)) {
+        let spilled = self.spilled.as_ref().map_or(0, |spilled| spilled.there);
         if self.paged.is_none() {
-            let mut head_memory = 0;
-            let fits = |entry: &&Entry| {
-                let fits = head_memory + entry.memory() <= leaving.window;
-                head_memory += if fits { entry.memory() } else { 0 };
-                fits
-            };
-            let kept = self.published.iter().take_while(fits).count();
-            if !self.published.get(kept).is_some_and(|entry| leaving.may(entry)) {
+            let (kept, head_memory) = self.head(leaving.window);
+            if !self.published.get(kept).is_some_and(|entry| leaving.may(entry, spilled)) {
                 return;
             }
             let tail = self.published.split_off(kept);
@@ -153,7 +237,7 @@ impl Level {
             self.paged = Some(Box::new(Paged { tail, head_memory, ..Paged::default() }));
         }
         let Some(paged) = &mut self.paged else { return };
-        while paged.tail.front().is_some_and(|entry| leaving.may(entry)) {
+        while paged.tail.front().is_some_and(|entry| leaving.may(entry, spilled)) {
             let Some(entry) = paged.tail.pop_front() else { break };
             paged.span.add(&entry);
             gone(entry);
@@ -172,7 +256,7 @@ impl Level {
 
     /// The positions to load next, if the head is short and they have not been asked for: they have been, now.
     pub(super) fn wants_load(&mut self, window: u64) -> Option<(u64, u64)> {
-        let paged = self.paged.as_mut().filter(|paged| !paged.loading && paged.head_memory < window)?;
+        let paged = self.paged.as_mut().filter(|paged| !paged.loading && paged.head_memory <= window)?;
         paged.loading = true;
         Some((paged.span.first, paged.span.last))
     }
@@ -181,9 +265,14 @@ impl Level {
         self.paged.is_some()
     }
 
-    /// Takes in the next messages of the span. Returns what the span was longer than it turned out to be, when nothing is left of it.
-    pub(super) fn loaded(&mut self, entries: Vec<Entry>, next: u64, complete: bool) -> Span {
-        let Some(paged) = &mut self.paged else { return Span::default() };
+    /// What is on disk alone; after a restart, its numbers are estimates.
+    pub(super) fn span(&self) -> Span {
+        self.paged.as_ref().map_or(Span::default(), |paged| paged.span)
+    }
+
+    /// Takes in all messages of the span up to `next`.
+    pub(super) fn loaded(&mut self, entries: Vec<Entry>, next: u64) {
+        let Some(paged) = &mut self.paged else { return };
         paged.loading = false;
         paged.span.first = next;
         for entry in entries {
@@ -194,10 +283,11 @@ impl Level {
             paged.head_memory += entry.memory();
             self.published.push_back(entry);
         }
-        if !complete && paged.span.first <= paged.span.last {
-            return Span::default();
+        if paged.span.first <= paged.span.last {
+            // A span is never empty.
+            paged.span.count = paged.span.count.max(1);
+            return;
         }
-        let left = paged.span;
         let mut tail = std::mem::take(&mut paged.tail);
         self.paged = None;
         if tail.len() > self.published.len() {
@@ -208,7 +298,6 @@ impl Level {
         } else {
             self.published.append(&mut tail);
         }
-        left
     }
 
     /// Drops what is on disk.

@@ -25,6 +25,7 @@ use super::settings::{Profile, QuorumPriorities};
 use super::timers::Deadline;
 use crate::amqp::{FieldTable, Message};
 use effective::{Effective, Overflow};
+use level::Keeps;
 use stream::Stream;
 
 new_key_type! {
@@ -114,12 +115,14 @@ pub struct Queue {
     /// A quorum queue that was full and is not free enough again.
     refuses: bool,
     pub(super) extra: Option<Box<Extra>>,
-    /// What it is known by in the records, if it is durable and they are kept; 0 otherwise.
+    /// What a storage knows it by: if it is durable, or has given messages to the disk to save memory; 0 otherwise.
     pub(super) number: u64,
     /// Messages below this position are known to have been delivered, perhaps.
     pub(super) delivered: u64,
     /// How far ahead of the messages delivered that was written last.
     pub(super) delivered_ahead: u64,
+    /// A storage has what is to survive up to this position.
+    pub(super) stored: u64,
 }
 
 /// What few queues need.
@@ -186,6 +189,7 @@ impl Queue {
             number: 0,
             delivered: 0,
             delivered_ahead: 0,
+            stored: 0,
             effective: Arc::default(),
         };
         queue.apply(effective);
@@ -208,7 +212,15 @@ impl Queue {
     /// others always. A stream keeps its messages itself.
     #[must_use]
     pub fn keeps(&self, message: &Message) -> bool {
-        self.number != 0 && self.stream.is_none() && (self.kind != QueueType::Classic || message.is_persistent())
+        self.number != 0 && self.stream.is_none() && self.kept().keeps(message)
+    }
+
+    pub(super) fn kept(&self) -> Keeps {
+        match self.kind {
+            _ if !self.durable => Keeps::Nothing,
+            QueueType::Classic => Keeps::Persistent,
+            QueueType::Quorum | QueueType::Stream => Keeps::Everything,
+        }
     }
 
     /// Whether one more message of this size would exceed a bound (behaviour Q14, reject-publish).

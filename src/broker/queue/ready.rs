@@ -1,6 +1,6 @@
 //! The ready messages of a queue, in the order in which they were published; requeued ones go back to their place.
 
-use super::level::{Leaving, Level, Span};
+use super::level::{Keeps, Leaving, Level, Span};
 use crate::amqp::Message;
 use crate::broker::Timestamp;
 
@@ -94,6 +94,8 @@ pub struct Ready {
     bytes: u64,
     /// Messages that can expire.
     expiring: usize,
+    /// Levels of which a part is on disk alone.
+    paged: usize,
     /// Two of the high level go before one of the low one; how many have gone. `None`: the highest always goes first.
     in_a_row: Option<u8>,
     /// In a quorum queue: what comes back goes before all else, in the order in which it comes back.
@@ -179,6 +181,14 @@ impl Ready {
         self.expiring += usize::from(entry.can_expire());
     }
 
+    fn level_at(&mut self, priority: u8) -> &mut Level {
+        match &mut self.higher {
+            Some(higher) if priority > 0 => &mut higher.levels[usize::from(priority) - 1],
+            _ => &mut self.lowest,
+        }
+    }
+
+    /// The level that something is added to.
     fn level(&mut self, priority: u8) -> &mut Level {
         match &mut self.higher {
             Some(higher) if priority > 0 => higher.fill(usize::from(priority) - 1),
@@ -232,6 +242,11 @@ impl Ready {
         for (_, level) in self.levels_mut() {
             level.page_out(leaving, &mut gone);
         }
+        self.count_paged();
+    }
+
+    fn count_paged(&mut self) {
+        self.paged = self.levels_mut().filter(|(_, level)| level.has_span()).count();
     }
 
     /// The highest priority that makes a difference here.
@@ -240,15 +255,37 @@ impl Ready {
         self.higher.as_ref().map_or(0, |higher| u8::try_from(higher.levels.len()).unwrap_or(u8::MAX))
     }
 
+    /// Transient messages to give to the disk, by priority; `room` in bytes of memory.
+    pub fn spill(&mut self, window: u64, keeps: Keeps, room: &mut u64) -> Vec<(u8, Vec<Entry>)> {
+        let spilled = self.levels_mut().map(|(priority, level)| (priority, level.spill((window, keeps), room)));
+        spilled.filter(|(_, entries)| !entries.is_empty()).collect()
+    }
+
+    /// They are there, below this position.
+    pub fn set_spilled(&mut self, priority: u8, below: u64) {
+        self.level_at(priority).set_spilled(below);
+    }
+
+    /// Whether any was ever given to the disk.
+    #[must_use]
+    pub fn has_spilled(&self) -> bool {
+        let higher = self.higher.iter().flat_map(|higher| &higher.levels);
+        higher.chain(std::iter::once(&self.lowest)).any(Level::has_spilled)
+    }
+
+    /// Those that are needed no more, by priority: below these positions.
+    pub fn unneeded(&mut self) -> Vec<(u8, u64)> {
+        self.levels_mut().filter_map(|(priority, level)| Some((priority, level.unneeded()?))).collect()
+    }
+
     /// Messages that survived a restart; `priority` is that of a level.
     pub fn restore(&mut self, priority: u8, span: Span) {
         if span.count == 0 {
             return;
         }
-        self.len += usize::try_from(span.count).unwrap_or(usize::MAX);
-        self.bytes += span.bytes;
-        self.expiring += usize::try_from(span.expiring).unwrap_or(usize::MAX);
+        self.count_span(span);
         self.level(priority).restore(span);
+        self.count_paged();
     }
 
     /// No position up to this one is given again.
@@ -256,50 +293,57 @@ impl Ready {
         self.next_position = self.next_position.max(highest + 1);
     }
 
-    /// Which positions to load next, of the level whose turn it is, if its head is short of `window` bytes of memory. They are
-    /// not named again until they have been loaded.
+    /// Which positions to load next, of the level whose turn it is or of the one after it, if its head is short of `window`
+    /// bytes of memory. They are not named again until they have been loaded.
     pub fn wants_load(&mut self, window: u64) -> Option<(u8, u64, u64)> {
-        let top = self.higher.as_ref().and_then(|higher| higher.top());
-        let (priority, level) = match (&mut self.higher, top) {
-            (Some(higher), Some(top)) if !higher.levels[top].has_span() && !self.lowest.has_span() => return None,
-            (Some(higher), Some(top)) if higher.levels[top].has_span() => {
-                (u8::try_from(top + 1).unwrap_or(u8::MAX), &mut higher.levels[top])
-            }
-            _ => (0, &mut self.lowest),
+        if self.paged == 0 {
+            return None;
+        }
+        let Some(higher) = &mut self.higher else {
+            return self.lowest.wants_load(window).map(|(first, last)| (0, first, last));
         };
-        level.wants_load(window).map(|(first, last)| (priority, first, last))
+        let levels = (1..=u8::MAX).zip(&mut higher.levels).rev().chain(std::iter::once((0, &mut self.lowest)));
+        let mut next = levels.filter(|(_, level)| !level.is_empty()).take(2);
+        next.find_map(|(priority, level)| level.wants_load(window).map(|(first, last)| (priority, first, last)))
     }
 
-    /// Takes in messages that were asked for: all there are up to `next`, and `complete` if none is left of the span.
-    pub fn loaded(&mut self, priority: u8, entries: Vec<Entry>, next: u64, complete: bool) {
-        let left = self.level(priority).loaded(entries, next, complete);
-        // Numbers that were estimates after a restart.
-        self.len = self.len.saturating_sub(usize::try_from(left.count).unwrap_or(usize::MAX));
-        self.bytes = self.bytes.saturating_sub(left.bytes);
-        self.expiring = self.expiring.saturating_sub(usize::try_from(left.expiring).unwrap_or(usize::MAX));
+    /// Takes in messages that were asked for: all there are up to this position.
+    pub fn loaded(&mut self, priority: u8, entries: Vec<Entry>, next: u64) {
+        let before = self.level_at(priority).span();
+        self.uncount(before);
+        entries.iter().for_each(|entry| self.count(entry));
+        let level = self.level_at(priority);
+        level.loaded(entries, next);
+        let after = level.span();
+        self.count_span(after);
         if let Some(higher) = &mut self.higher {
             higher.settle(priority);
         }
+        self.count_paged();
+    }
+
+    fn count_span(&mut self, span: Span) {
+        self.len += usize::try_from(span.count).unwrap_or(usize::MAX);
+        self.bytes += span.bytes;
+        self.expiring += usize::try_from(span.expiring).unwrap_or(usize::MAX);
+    }
+
+    fn uncount(&mut self, span: Span) {
+        self.len -= usize::try_from(span.count).unwrap_or(usize::MAX);
+        self.bytes -= span.bytes;
+        self.expiring -= usize::try_from(span.expiring).unwrap_or(usize::MAX);
     }
 
     /// Drops what is on disk: the spans by level.
     pub fn take_spans(&mut self) -> Vec<(u8, Span)> {
         let spans: Vec<(u8, Span)> = self.levels_mut().filter_map(|(priority, level)| Some((priority, level.take_span()?))).collect();
         for (priority, span) in &spans {
-            self.len -= usize::try_from(span.count).unwrap_or(usize::MAX);
-            self.bytes -= span.bytes;
-            self.expiring -= usize::try_from(span.expiring).unwrap_or(usize::MAX);
+            self.uncount(*span);
             if let Some(higher) = &mut self.higher {
                 higher.settle(*priority);
             }
         }
+        self.paged = 0;
         spans
-    }
-
-    /// Whether there is anything that is on disk alone.
-    #[must_use]
-    pub fn has_span(&self) -> bool {
-        let higher = self.higher.iter().flat_map(|higher| &higher.levels);
-        higher.chain(std::iter::once(&self.lowest)).any(Level::has_span)
     }
 }

@@ -187,14 +187,15 @@ impl Broker {
     /// Drops the ready messages; returns how many.
     fn drop_ready(&mut self, id: QueueId) -> usize {
         let dropped = self.queues[id].ready.len();
-        let number = self.queues[id].number;
-        for (level, span) in self.queues[id].ready.take_spans() {
-            self.log.drop_all(number, level, (span.first, span.last), span.bytes);
+        let spans = self.queues[id].ready.take_spans();
+        for (level, span) in spans {
+            self.write_drop(id, level, span);
         }
         while let Some(entry) = self.queues[id].ready.pop() {
             self.leave_queue(id, &entry);
             self.end_entry(id, entry);
         }
+        self.note_unneeded(id);
         dropped
     }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::Shell;
 use super::broker_loop::BrokerLoop;
-use super::outbox::Shared;
+use super::outbox::{Leaves, Shared};
 use crate::amqp::frame::PROTOCOL_HEADER;
 use crate::amqp::{Command, Decoder, Output};
 use crate::broker::ConnectionId;
@@ -135,7 +135,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>
 /// Sends something of the handshake; no loop waits for a report about this connection yet.
 fn send(shared: &Shared, out: &mut Output) {
     if !out.is_empty() {
-        shared.push(out);
+        shared.push(out, Leaves::InOrder);
         out.clear();
         shared.flush(0);
     }
@@ -179,7 +179,7 @@ impl Connection {
             }
             let pending = shared.pending();
             let closing = matches!(self.phase, Phase::Over) || shared.close_when_flushed.load(Ordering::Acquire);
-            if closing && pending == 0 {
+            if closing && shared.is_drained() {
                 linger(&shared.stream, shared.unanswered.load(Ordering::Acquire)).await;
                 return Ok(());
             }

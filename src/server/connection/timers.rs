@@ -10,6 +10,7 @@ use tokio::time::{Instant, Sleep};
 use super::{Connection, Phase};
 use crate::amqp::Output;
 use crate::amqp::frame::HEARTBEAT_FRAME;
+use crate::server::outbox::Leaves;
 
 /// How long a client may take to answer connection.close (behaviour C32).
 const CLOSE_OK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -86,7 +87,7 @@ impl Timers {
         if sent == self.sent_before && shared.pending() == 0 {
             let mut out = Output::default();
             out.bytes.extend_from_slice(&HEARTBEAT_FRAME);
-            shared.push(&mut out);
+            shared.push(&mut out, Leaves::Now);
             connection.flush();
         }
         self.sent_before = connection.shared.sent.load(Ordering::Relaxed);

@@ -10,6 +10,8 @@ use leveret::amqp::Decoder;
 use leveret::broker::policy::Policy;
 use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Opened, Profile, Settings, Timestamp};
 
+use crate::core::keeper::Keeper;
+
 use super::wire::{FRAME_MAX, frame_bytes, frames, method_bytes, opened_decoder};
 
 #[derive(Debug)]
@@ -19,6 +21,9 @@ pub(crate) struct Bench {
     pub(crate) now: u64,
     effects: Effects,
     decoder: Decoder,
+    /// What the broker writes down, and whether it pages out what is there.
+    keeper: Option<Keeper>,
+    pages: bool,
 }
 
 /// A message as a client gets it.
@@ -49,27 +54,99 @@ impl Bench {
 
     pub(crate) fn of(profile: Profile) -> Self {
         let settings = Settings { profile, outbox_high: usize::MAX, ..Settings::default() };
-        let mut bench = Self {
-            broker: Broker::new("/", Arc::new(settings), 1),
-            now: 0,
-            effects: Effects::default(),
-            decoder: opened_decoder(FRAME_MAX),
-        };
+        Self::with(Broker::new("/", Arc::new(settings), 1), 0, None, false)
+    }
+
+    /// A broker that keeps what has to survive; `pages` leaves as little of it in memory as can be.
+    pub(crate) fn durable(pages: bool) -> Self {
+        Self::started(&Keeper::default(), 1_000_000, pages)
+    }
+
+    /// A broker that takes in what is left of another.
+    pub(crate) fn started(keeper: &Keeper, now: u64, pages: bool) -> Self {
+        let page_window = if pages { 0 } else { Settings::default().page_window };
+        let settings = Settings { outbox_high: usize::MAX, page_window, ..Settings::default() };
+        let mut broker = Broker::new("/", Arc::new(settings), 1);
+        broker.keep_records();
+        broker.restore(Timestamp(now), &keeper.recovered()).expect("what a broker wrote");
+        let mut keeper = keeper.restarted();
+        loop {
+            keeper.take(&mut broker);
+            let loads = broker.take_loads();
+            if loads.is_empty() {
+                break;
+            }
+            for load in loads {
+                broker.handle(Timestamp(now), Input::Loaded(keeper.answer(load, 3)), &mut Effects::default());
+            }
+        }
+        Self::with(broker, now, Some(keeper), pages)
+    }
+
+    /// What is written down by now.
+    pub(crate) fn keeper(&self) -> Keeper {
+        self.keeper.clone().expect("a durable bench")
+    }
+
+    /// The connection is gone, and another one comes.
+    pub(crate) fn reconnect(&mut self) {
+        self.input(Input::Disconnected(CONNECTION));
+        self.decoder = opened_decoder(FRAME_MAX);
+        self.connect();
+    }
+
+    fn with(broker: Broker, now: u64, keeper: Option<Keeper>, pages: bool) -> Self {
+        let mut bench = Self { broker, now, effects: Effects::default(), decoder: opened_decoder(FRAME_MAX), keeper, pages };
+        bench.connect();
+        bench
+    }
+
+    fn connect(&mut self) {
         let capabilities = Capabilities { consumer_cancel_notify: true, connection_blocked: false };
         let opened = Opened { user: "guest".into(), capabilities, frame_max: FRAME_MAX, channel_max: 0, origin: Box::default() };
-        bench.input(Input::Connected(CONNECTION, opened));
-        bench.method(AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
-        bench
+        self.input(Input::Connected(CONNECTION, opened));
+        self.method(AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
     }
 
     /// The broker handles an input; returns the frames that it answers with.
     pub(crate) fn input(&mut self, input: Input<'_>) -> Vec<AMQPFrame> {
         self.broker.handle(Timestamp(self.now), input, &mut self.effects);
         let mut all = Vec::new();
-        self.effects.drain_outputs(|_, output, _| all.extend(frames(&output.to_vec())));
+        loop {
+            self.effects.drain_outputs(|_, output, _| all.extend(frames(&output.to_vec())));
+            if !self.store() {
+                break;
+            }
+        }
         self.effects.actions.clear();
         self.effects.refusals.clear();
         all
+    }
+
+    /// Does what a storage does; `false` when there was nothing.
+    fn store(&mut self) -> bool {
+        let Some(keeper) = &mut self.keeper else { return false };
+        let now = Timestamp(self.now);
+        let mut stored = keeper.take(&mut self.broker);
+        if !self.pages {
+            stored.clear();
+        }
+        if !stored.is_empty() {
+            self.broker.handle(now, Input::Stored(&stored), &mut self.effects);
+        }
+        if self.pages {
+            self.broker.handle(now, Input::SpillTransient, &mut self.effects);
+        }
+        for (queue, level, up_to) in keeper.take_spills(&mut self.broker) {
+            self.broker.handle(now, Input::Spilled { queue, level, up_to }, &mut self.effects);
+        }
+        let loads = self.broker.take_loads();
+        let did = !stored.is_empty() || !loads.is_empty();
+        for load in loads {
+            let loaded = keeper.answer(load, 3);
+            self.broker.handle(now, Input::Loaded(loaded), &mut self.effects);
+        }
+        did
     }
 
     /// Sends bytes to the broker; returns the frames that it answers with.
@@ -167,7 +244,11 @@ pub(crate) fn table_of(arguments: &[(&str, AMQPValue)]) -> FieldTable {
 
 /// A publish to a queue.
 pub(crate) fn publish_bytes(queue: &str, properties: AMQPProperties, body: &[u8]) -> Vec<u8> {
-    let method = basic::Publish { routing_key: queue.into(), ..basic::Publish::default() };
+    publish_to("", queue, properties, body)
+}
+
+pub(crate) fn publish_to(exchange: &str, key: &str, properties: AMQPProperties, body: &[u8]) -> Vec<u8> {
+    let method = basic::Publish { exchange: exchange.into(), routing_key: key.into(), ..basic::Publish::default() };
     let mut bytes = method_bytes(1, AMQPClass::Basic(basic::AMQPMethod::Publish(method)));
     bytes.extend(frame_bytes(&AMQPFrame::Header(1, AMQPContentHeader { class_id: 60, body_size: body.len() as u64, properties })));
     if !body.is_empty() {

@@ -8,6 +8,7 @@ mod decoding;
 mod fields;
 mod ordering;
 mod remembering;
+mod restarting;
 mod routing;
 mod settling;
 mod texts;

@@ -1,0 +1,507 @@
+//! The threads around a data directory, and how loops reach them.
+//!
+//! - *log* takes whatever loops have written down, writes it with one write and one sync, then lets out what waited for it;
+//! - *mover* folds log files that were filled into segments, and keeps the disk tidy;
+//! - *reader* reads back what loops ask for.
+//!
+//! A disk that fails stops nothing for good: publishers are blocked, what waits goes on waiting, and the same work is tried
+//! again until it succeeds.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
+
+use super::outbox::Shared;
+use super::{Shell, StartError, now};
+use crate::broker::record::{Records, Recovered};
+use crate::broker::{Broker, ConnectionId, Effects, Input, Load, Loaded, Purpose, Spill, Unneeded};
+use crate::config::Fsync;
+use crate::storage::{self, Batch, Directory, Disk, Log, Mover, Options, Progress, Reader, Sealed};
+
+/// Bytes that may wait for the log before publishers are read no more.
+const BACKLOG_HIGH: usize = 4 * 1024 * 1024;
+/// Buffers that are kept for records to come, and how large they may be.
+const SPARE_BUFFERS: usize = 8;
+const SPARE_CAPACITY: usize = 2 * 1024 * 1024;
+/// Log files that may wait to be folded before nothing more is written.
+const UNFOLDED: usize = 2;
+/// How long after a failure the disk is tried again, and how often it is said that it still fails.
+const RETRY: Duration = Duration::from_secs(1);
+const REMIND: Duration = Duration::from_secs(10);
+/// A log that rests for this long is folded early if that gives this many bytes back.
+const REST: Duration = Duration::from_millis(500);
+const WORTH_FOLDING: u64 = 256 * 1024;
+
+/// Connections whose output must not leave before a round of their loop is safe.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) round: u64,
+    pub(super) connections: Vec<(ConnectionId, Arc<Shared>)>,
+}
+
+#[derive(Debug, Default)]
+struct Backlog {
+    batches: Vec<Batch>,
+    waiting: Vec<(u32, Waiting)>,
+    stops: bool,
+}
+
+/// What of the disk fails.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Log = 1,
+    Mover = 2,
+}
+
+#[derive(Debug)]
+pub(super) struct Storage {
+    directory: Arc<Directory>,
+    backlog: Mutex<Backlog>,
+    arrived: Condvar,
+    /// Bytes in the backlog and in what is being written.
+    unwritten: AtomicUsize,
+    spare: Mutex<Vec<Vec<u8>>>,
+    loads: Sender<(u32, Load)>,
+    work: Sender<Work>,
+    /// Log files that wait to be folded.
+    unfolded: Mutex<usize>,
+    folded: Condvar,
+    /// Bytes that wait to be spilled.
+    spilling: AtomicUsize,
+    /// Parts that fail, a bit each.
+    failing: Mutex<u8>,
+    shell: OnceLock<Weak<Shell>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the mover does, for a virtual host.
+#[derive(Debug)]
+enum Work {
+    Fold(Sealed),
+    Spill(u32, Spill),
+    Unneeded(u32, Unneeded),
+    Stop,
+}
+
+/// A data directory that has been opened, whose threads do not run yet.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) storage: Arc<Storage>,
+    /// In the order of the virtual hosts.
+    pub(super) vhosts: Vec<(u32, Recovered)>,
+    log: Log,
+    mover: Mover,
+    reader: Reader,
+    requested: Receiver<(u32, Load)>,
+    to_do: Receiver<Work>,
+    fsync: Fsync,
+}
+
+/// Opens a data directory and recovers what is in it.
+///
+/// # Errors
+/// A directory that cannot be used, that is in use, or that is damaged.
+pub(super) fn open(path: &Path, fsync: Fsync, vhosts: &[Arc<str>]) -> Result<Opened, StartError> {
+    let failed = |error: storage::OpenError| StartError(error.to_string());
+    let directory = Arc::new(Directory::open(path).map_err(failed)?);
+    let disk: Arc<dyn Disk> = Arc::<Directory>::clone(&directory);
+    let names: Vec<&str> = vhosts.iter().map(|vhost| &**vhost).collect();
+    let options = Options { sync: fsync == Fsync::Always, ..Options::default() };
+    let began = Instant::now();
+    let mut told = began;
+    let mut progress = |progress: Progress| {
+        if told.elapsed() >= Duration::from_secs(1) {
+            told = Instant::now();
+            tracing::info!(folded = progress.folded, files = progress.files, "recovering log files");
+        }
+    };
+    let opened = storage::open(disk, &options, &names, &mut progress).map_err(failed)?;
+    let vhosts: Vec<(u32, Recovered)> = opened.vhosts.into_iter().map(|vhost| (vhost.number, vhost.recovered)).collect();
+    let queues: usize = vhosts.iter().map(|(_, recovered)| recovered.queues.len()).sum();
+    let runs = vhosts.iter().flat_map(|(_, recovered)| recovered.queues.values()).flat_map(|queue| &queue.runs);
+    let messages: u64 = runs.map(|run| run.count).sum();
+    tracing::info!(dir = %path.display(), queues, messages, ms = began.elapsed().as_millis(), "recovered");
+    let (loads, requested) = channel();
+    let (work, to_do) = channel();
+    let storage = Arc::new(Storage {
+        directory,
+        backlog: Mutex::default(),
+        arrived: Condvar::new(),
+        unwritten: AtomicUsize::new(0),
+        spare: Mutex::default(),
+        loads,
+        work,
+        unfolded: Mutex::new(0),
+        folded: Condvar::new(),
+        spilling: AtomicUsize::new(0),
+        failing: Mutex::new(0),
+        shell: OnceLock::new(),
+        threads: Mutex::default(),
+    });
+    Ok(Opened { storage, vhosts, log: opened.log, mover: opened.mover, reader: opened.reader, requested, to_do, fsync })
+}
+
+impl Opened {
+    /// Gives a virtual host what is left of it, up to what it needs before anybody is served.
+    ///
+    /// # Errors
+    /// Definitions or messages that cannot be read.
+    pub(super) fn restore(&self, vhost: u32, recovered: &Recovered, broker: &mut Broker) -> Result<(), StartError> {
+        broker.keep_records();
+        broker.restore(now(), recovered).map_err(|error| StartError(error.to_string()))?;
+        loop {
+            let loads = broker.take_loads();
+            if loads.is_empty() {
+                return Ok(());
+            }
+            for load in loads {
+                if load.purpose == Purpose::Head {
+                    self.storage.load(vhost, load);
+                    continue;
+                }
+                let loaded = read(&self.reader, vhost, load).map_err(|(_, error)| StartError(error.to_string()))?;
+                broker.handle(now(), Input::Loaded(loaded), &mut Effects::default());
+            }
+        }
+    }
+
+    /// Runs the threads, which work for this shell.
+    ///
+    /// # Errors
+    /// When there can be no more threads.
+    pub(super) fn run(self, shell: &Arc<Shell>) -> Result<(), StartError> {
+        let Self { storage, log, mover, reader, requested, to_do, fsync, .. } = self;
+        let _ = storage.shell.set(Arc::downgrade(shell));
+        let writer = Arc::clone(&storage);
+        let folder = Arc::clone(&storage);
+        let fetcher = Arc::clone(&storage);
+        let threads = [
+            spawn("log", move || writer.keep_log(log, fsync))?,
+            spawn("mover", move || folder.keep_tidy(mover, &to_do))?,
+            spawn("reader", move || fetcher.read_back(&reader, &requested))?,
+        ];
+        // The reader ends with the process: it only reads.
+        storage.threads.lock().extend(threads.into_iter().take(2));
+        Ok(())
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    let runtime = Handle::current();
+    let work = move || {
+        // Sockets are written from here, and loops go on.
+        let _runtime = runtime.enter();
+        work();
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| StartError(format!("cannot start a thread: {error}")))
+}
+
+fn read(reader: &Reader, vhost: u32, load: Load) -> Result<Loaded, (Load, storage::Error)> {
+    let read = match &load.purpose {
+        Purpose::Returned(positions) => reader.fetch(vhost, load.queue, load.level, positions).map(|messages| (messages, true)),
+        _ => {
+            let after = load.first.checked_sub(1);
+            let wanted = storage::Load { vhost, queue: load.queue, level: load.level, after, up_to: load.last, max_bytes: load.max_bytes };
+            reader.load(&wanted).map(|messages| {
+                let complete = messages.last().is_none_or(|last| last.position >= load.last);
+                (messages, complete)
+            })
+        }
+    };
+    match read {
+        Ok((messages, complete)) => Ok(Loaded { load, messages, complete }),
+        Err(error) => Err((load, error)),
+    }
+}
+
+impl Storage {
+    /// Takes what a loop has written down in a round.
+    pub(super) fn write(&self, vhost: u32, records: &mut Records, waiting: Waiting) {
+        let spare = self.spare.lock().pop().unwrap_or_default();
+        let (enqueued, ended_bytes) = (records.enqueued, records.ended_bytes);
+        let batch = Batch { vhost, enqueued, ended_bytes, records: records.take(spare) };
+        self.unwritten.fetch_add(batch.records.len(), Ordering::Relaxed);
+        let mut backlog = self.backlog.lock();
+        backlog.batches.push(batch);
+        if !waiting.connections.is_empty() {
+            backlog.waiting.push((vhost, waiting));
+        }
+        drop(backlog);
+        self.arrived.notify_one();
+    }
+
+    /// Asks for messages, which come to the loop.
+    pub(super) fn load(&self, vhost: u32, load: Load) {
+        // The reader is there for as long as the node is.
+        let _ = self.loads.send((vhost, load));
+    }
+
+    /// Takes transient messages that memory has no room for.
+    pub(super) fn spill(&self, vhost: u32, spill: Spill) {
+        self.spilling.fetch_add(1, Ordering::Relaxed);
+        let _ = self.work.send(Work::Spill(vhost, spill));
+    }
+
+    pub(super) fn unneeded(&self, vhost: u32, unneeded: Unneeded) {
+        let _ = self.work.send(Work::Unneeded(vhost, unneeded));
+    }
+
+    /// Whether everything that was spilled is on the disk.
+    pub(super) fn has_spilled(&self) -> bool {
+        self.spilling.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether the log keeps up.
+    pub(super) fn has_room(&self) -> bool {
+        self.unwritten.load(Ordering::Relaxed) < BACKLOG_HIGH
+    }
+
+    /// Bytes that are free where the data directory is.
+    pub(super) fn free_bytes(&self) -> std::io::Result<u64> {
+        self.directory.free_bytes()
+    }
+
+    /// Writes what is left and ends the threads.
+    pub(super) fn stop(&self) {
+        self.backlog.lock().stops = true;
+        self.arrived.notify_one();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            let _ = thread.join();
+        }
+    }
+
+    fn stops(&self) -> bool {
+        self.backlog.lock().stops
+    }
+
+    fn shell(&self) -> Option<Arc<Shell>> {
+        self.shell.get()?.upgrade()
+    }
+
+    /// A part of the disk fails, or works again: publishers are blocked meanwhile.
+    fn set_failing(&self, part: Part, fails: bool) {
+        let mut failing = self.failing.lock();
+        let before = *failing;
+        let bit = part as u8;
+        *failing = if fails { before | bit } else { before & !bit };
+        let (was, is) = (before != 0, *failing != 0);
+        drop(failing);
+        if was != is
+            && let Some(shell) = self.shell()
+        {
+            shell.disk_fails(is);
+        }
+    }
+
+    /// Repeats what fails until it succeeds; `None` when the node stops before that.
+    fn insist<T, E: std::fmt::Display>(&self, part: Part, what: &str, mut attempt: impl FnMut() -> Result<T, E>) -> Option<T> {
+        let mut told: Option<Instant> = None;
+        loop {
+            match attempt() {
+                Ok(done) => {
+                    if told.is_some() {
+                        tracing::info!("{what}: works again");
+                        self.set_failing(part, false);
+                    }
+                    return Some(done);
+                }
+                Err(error) => {
+                    if told.is_none_or(|told| told.elapsed() >= REMIND) {
+                        tracing::error!("{what}: {error}; publishers are blocked, and it is tried again");
+                        told = Some(Instant::now());
+                    }
+                    self.set_failing(part, true);
+                }
+            }
+            if self.stops() {
+                return None;
+            }
+            thread::sleep(RETRY);
+        }
+    }
+
+    fn keep_log(&self, mut log: Log, fsync: Fsync) {
+        let mut synced = Instant::now();
+        loop {
+            let nap = if let Fsync::Every(interval) = fsync { interval.min(REST) } else { REST };
+            let mut backlog = self.backlog.lock();
+            if backlog.batches.is_empty() && !backlog.stops {
+                self.arrived.wait_for(&mut backlog, nap);
+            }
+            let Backlog { batches, waiting, stops } = std::mem::take(&mut *backlog);
+            backlog.stops = stops;
+            drop(backlog);
+            let rests = batches.is_empty();
+            if !rests {
+                if self.insist(Part::Log, "the log cannot be written", || log.commit(&batches)).is_none() {
+                    break;
+                }
+                self.let_out(waiting);
+                self.written(batches);
+            } else if log.holds_anything() && log.ended_bytes() >= WORTH_FOLDING {
+                let _ = self.insist(Part::Log, "the log cannot be sealed", || log.seal());
+            }
+            let due = match fsync {
+                Fsync::Every(interval) => synced.elapsed() >= interval,
+                Fsync::Always | Fsync::Never => false,
+            };
+            if due || (stops && fsync != Fsync::Always) {
+                let _ = self.insist(Part::Log, "the log cannot be synced", || log.sync());
+                synced = Instant::now();
+            }
+            while let Some(file) = log.take_sealed() {
+                self.await_folding();
+                let _ = self.work.send(Work::Fold(file));
+            }
+            if stops && rests {
+                break;
+            }
+        }
+        let _ = self.work.send(Work::Stop);
+    }
+
+    /// Counts a log file that was filled, once there are not too many.
+    fn await_folding(&self) {
+        let mut unfolded = self.unfolded.lock();
+        while *unfolded >= UNFOLDED && !self.stops() {
+            self.folded.wait_for(&mut unfolded, RETRY);
+        }
+        *unfolded += 1;
+    }
+
+    /// What was written down is safe: who waited for it goes on.
+    fn let_out(&self, waiting: Vec<(u32, Waiting)>) {
+        let shell = self.shell();
+        for (vhost, Waiting { round, connections }) in waiting {
+            let broker_loop = shell.as_ref().and_then(|shell| shell.loop_numbered(vhost));
+            for (id, shared) in connections {
+                shared.unbar(round);
+                let low = broker_loop.map_or(0, |broker_loop| broker_loop.outbox_low());
+                let flushed = shared.flush(low);
+                if let (Some(_), Some(broker_loop)) = (flushed.report, broker_loop) {
+                    broker_loop.flushed_elsewhere(id, flushed.pending);
+                }
+                shared.wake.notify_one();
+            }
+        }
+    }
+
+    fn written(&self, batches: Vec<Batch>) {
+        let bytes: usize = batches.iter().map(|batch| batch.records.len()).sum();
+        let before = self.unwritten.fetch_sub(bytes, Ordering::Relaxed);
+        let mut spare = self.spare.lock();
+        for Batch { mut records, .. } in batches {
+            if spare.len() < SPARE_BUFFERS && records.capacity() <= SPARE_CAPACITY {
+                records.clear();
+                spare.push(records);
+            }
+        }
+        drop(spare);
+        if before >= BACKLOG_HIGH
+            && self.has_room()
+            && let Some(shell) = self.shell()
+        {
+            shell.loops.iter().for_each(|broker_loop| broker_loop.made_room());
+        }
+    }
+
+    fn keep_tidy(&self, mut mover: Mover, to_do: &Receiver<Work>) {
+        let mut busy = true;
+        loop {
+            let work = if busy { to_do.try_recv().map_err(|_| None) } else { to_do.recv_timeout(RETRY).map_err(Some) };
+            match work {
+                Ok(Work::Fold(file)) => {
+                    let Some(folded) = self.insist(Part::Mover, "a log file cannot be folded", || mover.fold(&file)) else { return };
+                    *self.unfolded.lock() -= 1;
+                    self.folded.notify_one();
+                    self.moved(folded.stored);
+                    busy = true;
+                }
+                Ok(Work::Spill(vhost, spill)) => {
+                    self.spill_now(&mut mover, vhost, spill);
+                    busy = true;
+                }
+                Ok(Work::Unneeded(vhost, unneeded)) => {
+                    if let Some(up_to) = unneeded.below.checked_sub(1) {
+                        mover.unspill(vhost, unneeded.queue, unneeded.level, up_to);
+                    }
+                }
+                Ok(Work::Stop) | Err(Some(RecvTimeoutError::Disconnected)) => return,
+                // Nothing to do: tidy up, a step at a time.
+                Err(None | Some(RecvTimeoutError::Timeout)) => {
+                    let tidied = mover.prepare_spare().and_then(|()| mover.compact());
+                    busy = tidied.as_ref().is_ok_and(|more| *more);
+                    if let Err(error) = tidied {
+                        tracing::error!("segments cannot be rewritten: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn spill_now(&self, mover: &mut Mover, vhost: u32, spill: Spill) {
+        let Spill { queue, level, messages } = spill;
+        let up_to = messages.last().map_or(0, |last| last.position);
+        let done = mover.spill(vhost, queue, level, &messages);
+        // The loop counts the memory that messages hold, so these go first.
+        drop(messages);
+        self.spilling.fetch_sub(1, Ordering::Relaxed);
+        match done {
+            Ok(()) => {
+                if let Some(broker_loop) = self.shell().as_ref().and_then(|shell| shell.loop_numbered(vhost)) {
+                    broker_loop.spilled(queue, level, up_to);
+                }
+            }
+            // They stay in memory, which the watermark guards.
+            Err(error) => tracing::error!("transient messages cannot be put on the disk: {error}"),
+        }
+    }
+
+    fn moved(&self, stored: Vec<(u32, u64, u64)>) {
+        let Some(shell) = self.shell() else { return };
+        let mut stored = stored.into_iter().peekable();
+        while let Some((vhost, queue, up_to)) = stored.next() {
+            let mut queues = vec![(queue, up_to)];
+            while let Some((_, queue, up_to)) = stored.next_if(|(next, ..)| *next == vhost) {
+                queues.push((queue, up_to));
+            }
+            if let Some(broker_loop) = shell.loop_numbered(vhost) {
+                broker_loop.stored(queues);
+            }
+        }
+    }
+
+    fn read_back(&self, reader: &Reader, requested: &Receiver<(u32, Load)>) {
+        let mut failed: Vec<(u32, Load)> = Vec::new();
+        loop {
+            let next = if failed.is_empty() {
+                requested.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                requested.recv_timeout(RETRY)
+            };
+            let (vhost, load) = match next {
+                Ok(next) => next,
+                Err(RecvTimeoutError::Timeout) => failed.swap_remove(0),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            match read(reader, vhost, load) {
+                Ok(loaded) => {
+                    let Some(shell) = self.shell() else { return };
+                    if let Some(broker_loop) = shell.loop_numbered(vhost) {
+                        broker_loop.loaded(loaded);
+                    }
+                }
+                Err((load, error)) => {
+                    tracing::error!(queue = load.queue, "messages cannot be read, which is tried again: {error}");
+                    failed.push((vhost, load));
+                }
+            }
+        }
+    }
+}
