@@ -25,12 +25,12 @@ use crate::config::Fsync;
 use crate::storage::{self, Batch, Directory, Disk, Log, Mover, Options, Progress, Reader, Sealed};
 
 /// Bytes that may wait for the log before publishers are read no more.
-const BACKLOG_HIGH: usize = 4 * 1024 * 1024;
+const BACKLOG_HIGH: usize = 2 * 1024 * 1024;
 /// Buffers that are kept for records to come, and how large they may be.
-const SPARE_BUFFERS: usize = 8;
-const SPARE_CAPACITY: usize = 2 * 1024 * 1024;
+const SPARE_BUFFERS: usize = 4;
+const SPARE_CAPACITY: usize = 1024 * 1024;
 /// Log files that may wait to be folded before nothing more is written.
-const UNFOLDED: usize = 2;
+const UNFOLDED: usize = 1;
 /// How long after a failure the disk is tried again, and how often it is said that it still fails.
 const RETRY: Duration = Duration::from_secs(1);
 const REMIND: Duration = Duration::from_secs(10);
