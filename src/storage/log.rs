@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -20,21 +21,36 @@ const PORTION: usize = 1 << 20;
 /// More than this is not kept for the next write.
 const KEPT_BUFFER: usize = 4 << 20;
 
-/// Files that the log may take instead of making new ones.
+/// What the mover tells the log: files that it may take instead of making new ones, and how much there is to give back.
 #[derive(Debug, Default)]
-pub(super) struct Spares(Mutex<Vec<u64>>);
+pub(super) struct Spares {
+    files: Mutex<Vec<u64>>,
+    /// Bytes of messages in segments that are alive as far as has been folded.
+    live: AtomicU64,
+}
 
 impl Spares {
     pub(super) fn count(&self) -> usize {
-        self.0.lock().len()
+        self.files.lock().len()
     }
 
     pub(super) fn add(&self, number: u64) {
-        self.0.lock().push(number);
+        self.files.lock().push(number);
+    }
+
+    pub(super) fn set_live(&self, bytes: u64) {
+        self.live.store(bytes, Ordering::Relaxed);
+    }
+
+    /// After so many bytes have ended it is time to fold: what is on the disk for nothing then is a part of what is there
+    /// for something. Where next to nothing is in segments, what ends is in the log itself, and goes with it.
+    fn most_ended(&self, log_bytes: u64) -> u64 {
+        let live = self.live.load(Ordering::Relaxed);
+        if live < log_bytes / 4 { log_bytes } else { (live / 8).clamp(log_bytes / 4, log_bytes) }
     }
 
     fn take(&self) -> Option<u64> {
-        self.0.lock().pop()
+        self.files.lock().pop()
     }
 }
 
@@ -163,7 +179,7 @@ impl Log {
     fn is_full(&self) -> bool {
         self.current.as_ref().is_some_and(|current| {
             current.enqueued >= self.options.log_messages
-                || current.ended_bytes >= self.options.log_bytes
+                || current.ended_bytes >= self.spares.most_ended(self.options.log_bytes)
                 || current.end + batch::HEADER as u64 > self.options.file_bytes()
         })
     }

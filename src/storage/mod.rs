@@ -39,7 +39,8 @@ use crate::broker::record::Recovered;
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A log file is sealed when it is about this long, or when bodies of so many bytes have ended in it.
+    /// How much the log may take for each of its two files: one is sealed when it has three quarters of this, or when
+    /// messages of so many bytes have ended in it, earlier if it is not much that is alive.
     pub log_bytes: u64,
     /// Or when so many messages have been enqueued in it.
     pub log_messages: u32,
@@ -54,9 +55,10 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Bytes of a log file. What is left of two times `log_bytes` is for the manifest and what is not worth removing yet.
+    /// Bytes of a log file, one of which is in use while another lies ready. What is left of two times `log_bytes` is for
+    /// the manifest, and for what has ended but is not worth removing yet.
     fn file_bytes(&self) -> u64 {
-        (self.log_bytes - self.log_bytes / 16).next_multiple_of(8)
+        (self.log_bytes - self.log_bytes / 4).next_multiple_of(8)
     }
 }
 

@@ -124,7 +124,11 @@ impl Mover {
 
     /// Removes segments without anything alive in them.
     fn clean(&mut self) {
-        let dead = std::mem::take(&mut self.shared.index.lock().dead);
+        let (dead, live) = {
+            let mut index = self.shared.index.lock();
+            (std::mem::take(&mut index.dead), index.segments.values().map(|segment| segment.live).sum())
+        };
+        self.spares.set_live(live);
         for id in dead {
             self.shared.files.forget(Name::Segment(id));
             self.unreadable.remove(&id);

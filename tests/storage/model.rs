@@ -125,7 +125,7 @@ impl World {
         let copies = if self.random.one_in(5) { 3 } else { 1 };
         for _ in 0..copies {
             let queue = self.queue(place);
-            let level = if queue % 2 == 0 { u8::try_from(self.random.below(LEVELS)).expect("a level") } else { 0 };
+            let level = if queue.is_multiple_of(2) { u8::try_from(self.random.below(LEVELS)).expect("a level") } else { 0 };
             self.enqueue(place, queue, level, &message, records);
         }
     }
@@ -148,7 +148,7 @@ impl World {
     fn pick(&mut self, place: usize) -> Option<(u64, u8, u64)> {
         let queue = self.queue(place);
         let messages = &self.vhosts[place].queues.get(&queue)?.messages;
-        let nth = if queue % 3 == 0 { self.random.index(messages.len()) } else { 0 };
+        let nth = if queue.is_multiple_of(3) { self.random.index(messages.len()) } else { 0 };
         messages.keys().nth(nth).map(|(level, position)| (queue, *level, *position))
     }
 
