@@ -34,15 +34,6 @@ pub(super) enum NoHeader {
     OtherVersion,
 }
 
-impl NoHeader {
-    pub(super) fn text(self) -> &'static str {
-        match self {
-            Self::Damaged => "the header is not valid",
-            Self::OtherVersion => "the file was written by another version of leveret",
-        }
-    }
-}
-
 impl FileHeader {
     pub(super) fn new(kind: Kind, number: u64) -> Self {
         Self { kind, number, previous: (0, 0) }

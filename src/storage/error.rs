@@ -2,11 +2,24 @@
 
 use std::{fmt, io};
 
+use super::batch::NoHeader;
+
 /// The disk failed, or what is on it is not what was written.
 #[derive(Debug)]
 pub enum Error {
-    Io { file: String, error: io::Error },
-    Damaged { file: String, offset: u64, what: &'static str },
+    Io {
+        file: String,
+        error: io::Error,
+    },
+    Damaged {
+        file: String,
+        offset: u64,
+        what: &'static str,
+    },
+    /// The format is not one that this version knows.
+    OtherVersion {
+        file: String,
+    },
 }
 
 /// Why a data directory cannot be opened.
@@ -23,6 +36,13 @@ impl Error {
 
     pub(super) fn damaged(file: &str, offset: u64, what: &'static str) -> Self {
         Self::Damaged { file: file.to_owned(), offset, what }
+    }
+
+    pub(super) fn header(file: &str, none: NoHeader) -> Self {
+        match none {
+            NoHeader::Damaged => Self::damaged(file, 0, "the header is not valid"),
+            NoHeader::OtherVersion => Self::OtherVersion { file: file.to_owned() },
+        }
     }
 
     /// Whether the disk had no room.
@@ -53,6 +73,7 @@ impl fmt::Display for Error {
         match self {
             Self::Io { file, error } => write!(f, "{file}: {error}"),
             Self::Damaged { file, offset, what } => write!(f, "{file}: damaged at byte {offset}: {what}"),
+            Self::OtherVersion { file } => write!(f, "{file}: written by another version of leveret"),
         }
     }
 }
@@ -61,7 +82,7 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InUse { directory } => write!(f, "data directory {directory} is in use by another process"),
-            Self::Failed(error @ Error::Io { .. }) => error.fmt(f),
+            Self::Failed(error @ (Error::Io { .. } | Error::OtherVersion { .. })) => error.fmt(f),
             Self::Failed(error @ Error::Damaged { .. }) => {
                 write!(f, "{error}; leveret repair --data-dir DIR shows what it would drop")
             }

@@ -76,7 +76,7 @@ impl Open {
         let file = disk.open(&name).map_err(failed)?;
         let mut header = [0; FILE_HEADER];
         let read = file.read_at(&mut header, 0).map_err(failed)?;
-        FileHeader::decode(&header[..read], Kind::Segment, number).map_err(|none| Error::damaged(&name, 0, none.text()))?;
+        FileHeader::decode(&header[..read], Kind::Segment, number).map_err(|none| Error::header(&name, none))?;
         Ok(Self { name, file, marks: Mutex::default() })
     }
 

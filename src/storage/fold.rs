@@ -15,6 +15,7 @@ use super::names::Name;
 use super::ranges::{self, Range};
 use super::segment::{self, Head};
 use super::shared::Shared;
+use crate::amqp::Message;
 use crate::broker::record::{self, Enqueue, NEVER, Record, Returned};
 
 /// A buffer that has grown beyond this for one large file is given back.
@@ -94,15 +95,22 @@ impl Fold {
         Ok(())
     }
 
+    /// Takes the contents of a log file from elsewhere.
+    pub(super) fn give(&mut self, number: u64, bytes: Vec<u8>) {
+        self.name = Name::Log(number).to_string();
+        self.bytes = bytes;
+    }
+
     fn damaged(&self, offset: usize, what: &'static str) -> Error {
         Error::damaged(&self.name, offset as u64, what)
     }
 
-    /// Looks at the batches of the file, which are right up to `end`.
-    pub(super) fn walk(&mut self, end: usize) -> Result<(), Error> {
+    /// Looks at the batches of the file, which are right up to `end`. Messages are looked into where another process
+    /// wrote them.
+    pub(super) fn walk(&mut self, end: usize, foreign: bool) -> Result<(), Error> {
         self.clear();
         let bytes = std::mem::take(&mut self.bytes);
-        let walked = self.walk_batches(&bytes[..end.min(bytes.len())]);
+        let walked = self.walk_batches(&bytes[..end.min(bytes.len())], foreign);
         self.bytes = bytes;
         walked.map_err(|(offset, what)| self.damaged(offset, what))
     }
@@ -119,7 +127,7 @@ impl Fold {
         self.definitions.clear();
     }
 
-    fn walk_batches(&mut self, bytes: &[u8]) -> Result<(), (usize, &'static str)> {
+    fn walk_batches(&mut self, bytes: &[u8], foreign: bool) -> Result<(), (usize, &'static str)> {
         let mut at = batch::FILE_HEADER;
         while at < bytes.len() {
             let found = batch::skim(bytes, at).ok_or((at, "no batch begins here"))?;
@@ -131,6 +139,9 @@ impl Fold {
                 let record = record::one(&mut rest).ok_or((offset, "no record begins here"))?;
                 let next = start + found.records.len() - rest.len();
                 match record {
+                    Record::Message(stored) if foreign && Message::from_stored(stored).is_none() => {
+                        return Err((offset, "this is no message"));
+                    }
                     Record::Message(_) => message = Some(offset),
                     Record::Enqueue(enqueue) => {
                         let message = message.ok_or((offset, "a queue gets a message that is not there"))?;

@@ -92,27 +92,47 @@ impl Manifest {
     pub(super) fn rewrite(&mut self, disk: &dyn Disk, index: &Mutex<Index>) -> Result<(), Error> {
         let mut definitions = Definitions::default();
         read(self.file.as_ref(), self.number, self.end, &mut |entry| state::apply(entry, None, Some(&mut definitions)))?;
-        let number = self.next_number;
+        let mut counts = false;
+        match Self::write(disk, self.next_number, index, &definitions, &mut counts) {
+            Ok(new) => {
+                // Left behind, it would be removed by the next start.
+                let _ = disk.remove(&self.name);
+                *self = new;
+                Ok(())
+            }
+            Err(error) => {
+                if counts {
+                    // The old one must not say any more than the new one does, and the new one must not change.
+                    self.broken = true;
+                    self.next_number += 1;
+                } else {
+                    let _ = disk.remove(&Name::Manifest(self.next_number).to_string());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes a manifest of what is known. After an error with `counts` it may be the one that a start finds.
+    pub(super) fn write(
+        disk: &dyn Disk,
+        number: u64,
+        index: &Mutex<Index>,
+        definitions: &Definitions,
+        counts: &mut bool,
+    ) -> Result<Self, Error> {
         let name = Name::Manifest(number).to_string();
         let failed = |error| Error::io(&name, error);
         let file = disk.create(&name).map_err(failed)?;
         let mut snapshot =
             Snapshot { file: file.as_ref(), name: &name, number, end: FILE_HEADER as u64, sequence: 0, writer: Writer::default() };
-        let written = snapshot.write(index, &definitions).and_then(|()| file.sync().map_err(failed));
+        snapshot.write(index, definitions)?;
         let (end, sequence) = (snapshot.end, snapshot.sequence);
-        if let Err(error) = written {
-            let _ = disk.remove(&name);
-            return Err(error);
-        }
-        // From here on the new one may count after a restart: the old one must not say any more than it does.
-        self.broken = true;
-        self.next_number += 1;
+        file.sync().map_err(failed)?;
+        *counts = true;
         let header = FileHeader::new(Kind::Manifest, number).encode();
         file.write_at(&header, 0).and_then(|()| file.sync()).and_then(|()| disk.sync_directory()).map_err(failed)?;
-        // Left behind, it would be removed by the next start.
-        let _ = disk.remove(&self.name);
-        *self = Self { number, name, file, end, sequence, snapshot: end, broken: false, next_number: number + 1 };
-        Ok(())
+        Ok(Self { number, name, file, end, sequence, snapshot: end, broken: false, next_number: number + 1 })
     }
 }
 

@@ -20,6 +20,8 @@ mod names;
 mod ranges;
 mod reader;
 mod recovery;
+pub mod repair;
+mod salvage;
 mod segment;
 mod shared;
 mod spill;

@@ -71,7 +71,7 @@ impl Mover {
         self.settle()?;
         if sealed.number > self.done {
             self.fold.load(self.shared.disk.as_ref(), sealed.number, sealed.end)?;
-            self.fold_loaded(sealed.number, usize::try_from(sealed.end).unwrap_or(usize::MAX))?;
+            self.fold_loaded(sealed.number, usize::try_from(sealed.end).unwrap_or(usize::MAX), false)?;
         }
         self.recycle(sealed.number);
         Ok(Folded { stored: self.folded.clone() })
@@ -83,8 +83,8 @@ impl Mover {
     }
 
     /// Folds the file that [`Mover::loaded`] holds.
-    pub(super) fn fold_loaded(&mut self, number: u64, end: usize) -> Result<(), Error> {
-        self.fold.walk(end)?;
+    pub(super) fn fold_loaded(&mut self, number: u64, end: usize, foreign: bool) -> Result<(), Error> {
+        self.fold.walk(end, foreign)?;
         let id = self.next_segment();
         let prepared = self.fold.prepare(&self.shared, number, id)?;
         self.commit(Some(number), prepared)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::batch::{self, FILE_HEADER, FileHeader, Kind, NoHeader};
 use super::disk::Disk;
 use super::error::{Error, OpenError};
-use super::fold::{Fold, Prepared};
+use super::fold::Prepared;
 use super::index::Index;
 use super::log::{Log, Spares};
 use super::manifest::{self, Manifest};
@@ -85,7 +85,7 @@ impl Contents {
                 Ok(()) => return Ok(Some(*number)),
                 Err(NoHeader::Damaged) => {}
                 Err(other @ NoHeader::OtherVersion) => {
-                    return Err(Error::damaged(&Name::Manifest(*number).to_string(), 0, other.text()));
+                    return Err(Error::header(&Name::Manifest(*number).to_string(), other));
                 }
             }
         }
@@ -105,7 +105,11 @@ impl Contents {
             return Ok(None);
         }
         let name = Name::Manifest(self.manifests.last().copied().unwrap_or(1)).to_string();
-        Err(Error::damaged(&name, 0, if self.manifests.is_empty() { "the file is missing" } else { NoHeader::Damaged.text() }))
+        Err(if self.manifests.is_empty() {
+            Error::damaged(&name, 0, "the file is missing")
+        } else {
+            Error::header(&name, NoHeader::Damaged)
+        })
     }
 
     fn check_segments(&self, index: &Index) -> Result<(), Error> {
@@ -121,7 +125,7 @@ impl Contents {
     }
 
     /// Files that are not needed any more once everything has been folded.
-    fn leftovers(&self, manifest: u64, index: &Index) -> Vec<Name> {
+    pub(super) fn leftovers(&self, manifest: u64, index: &Index) -> Vec<Name> {
         let manifests = self.manifests.iter().filter(|number| **number != manifest).map(|number| Name::Manifest(*number));
         let logs = self.logs.iter().map(|number| Name::Log(*number));
         let segments = self.segments.keys().filter(|id| !index.segments.contains_key(id)).map(|id| Name::Segment(*id));
@@ -152,7 +156,7 @@ pub(super) fn chain(disk: &dyn Disk, logs: &[u64], done: u64) -> Result<Vec<Unfo
                 break;
             }
             Err(NoHeader::Damaged) => chain.push(Unfolded { number, end: None, headless: true }),
-            Err(none @ NoHeader::OtherVersion) => return Err(Error::damaged(&Name::Log(number).to_string(), 0, none.text())),
+            Err(none @ NoHeader::OtherVersion) => return Err(Error::header(&Name::Log(number).to_string(), none)),
         }
     }
     while let Some((next, (number, end))) = previous.filter(|(_, (number, _))| *number > done) {
@@ -164,7 +168,7 @@ pub(super) fn chain(disk: &dyn Disk, logs: &[u64], done: u64) -> Result<Vec<Unfo
         if !files.by_ref().any(|other| other == number) {
             return Err(Error::damaged(&name, 0, "the file is missing"));
         }
-        let header = log_header(disk, number)?.map_err(|none| Error::damaged(&name, 0, none.text()))?;
+        let header = log_header(disk, number)?.map_err(|none| Error::header(&name, none))?;
         chain.push(Unfolded { number, end: Some(end), headless: false });
         previous = Some((number, header.previous));
     }
@@ -187,23 +191,23 @@ fn fold(mover: &mut Mover, disk: &dyn Disk, chain: &[Unfolded], progress: &mut d
         progress(Progress { folded: done as u64, files: chain.len() as u64 });
         let log = mover.loaded();
         log.load(disk, unfolded.number, unfolded.end.unwrap_or(u64::MAX))?;
-        let end = check(log, *unfolded, &mut last_sequence)?;
+        let end = check(&log.bytes, *unfolded, &mut last_sequence)?;
         if !unfolded.headless {
-            mover.fold_loaded(unfolded.number, end)?;
+            mover.fold_loaded(unfolded.number, end, true)?;
         }
     }
     Ok(())
 }
 
 /// Where the contents of a log file end, all of which are valid.
-pub(super) fn check(log: &Fold, unfolded: Unfolded, last_sequence: &mut Option<u64>) -> Result<usize, Error> {
+pub(super) fn check(bytes: &[u8], unfolded: Unfolded, last_sequence: &mut Option<u64>) -> Result<usize, Error> {
     let Unfolded { number, end, headless } = unfolded;
     let name = Name::Log(number).to_string();
     let mut at = FILE_HEADER;
     if !headless {
-        let limit = end.map_or(log.bytes.len() as u64, |end| end.max(FILE_HEADER as u64));
+        let limit = end.map_or(bytes.len() as u64, |end| end.max(FILE_HEADER as u64));
         while (at as u64) < limit
-            && let Some(found) = batch::parse(&log.bytes, at, number)
+            && let Some(found) = batch::parse(bytes, at, number)
             && last_sequence.is_none_or(|last| last.checked_add(1) == Some(found.sequence))
         {
             *last_sequence = Some(found.sequence);
@@ -213,11 +217,11 @@ pub(super) fn check(log: &Fold, unfolded: Unfolded, last_sequence: &mut Option<u
             return Err(Error::damaged(&name, at as u64, "the checksum does not match"));
         }
     }
-    if end.is_none() && is_synced(&log.bytes, number, (at, headless), *last_sequence) {
-        let (at, what) = if headless { (0, NoHeader::Damaged.text()) } else { (at, "the checksum does not match") };
-        return Err(Error::damaged(&name, at as u64, what));
+    if end.is_none() && is_synced(bytes, number, (at, headless), *last_sequence) {
+        let damaged = Error::damaged(&name, at as u64, "the checksum does not match");
+        return Err(if headless { Error::header(&name, NoHeader::Damaged) } else { damaged });
     }
-    Ok(at.min(log.bytes.len()))
+    Ok(at.min(bytes.len()))
 }
 
 /// Whether what a file does not have at `at` was on the disk once, according to what comes behind it.

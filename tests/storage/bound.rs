@@ -6,7 +6,7 @@ use leveret::storage::{Disk, Options};
 
 use crate::model::World;
 
-const LOG: u64 = 1 << 20;
+const LOG: u64 = 256 << 10;
 /// What a segment adds to each message.
 const FRAME: u64 = 25;
 
@@ -90,23 +90,23 @@ fn tides(seed: u64, queues: u64, (low, high): (usize, usize), lengths: &[u64], p
 
 #[test]
 fn first_in_first_out() {
-    tides(1, 1, (100, 6_000), &[1_000], |_, _| 0);
+    tides(1, 1, (100, 2_000), &[1_000], |_, _| 0);
 }
 
 #[test]
 fn in_any_order() {
-    tides(2, 1, (500, 5_000), &[10, 100, 1_000, 3_000], |world, length| world.random.index(length.max(1)));
+    tides(2, 1, (200, 1_700), &[10, 100, 1_000, 3_000], |world, length| world.random.index(length.max(1)));
 }
 
 #[test]
 fn several_queues() {
-    tides(3, 7, (20, 900), &[200, 1_500], |world, length| if world.random.one_in(3) { world.random.index(length.max(1)) } else { 0 });
+    tides(3, 7, (20, 300), &[200, 1_500], |world, length| if world.random.one_in(3) { world.random.index(length.max(1)) } else { 0 });
 }
 
 /// One in a hundred stays for long.
 #[test]
 fn stragglers() {
-    tides(4, 2, (100, 3_000), &[800], |world, length| if world.random.one_in(100) { length.saturating_sub(1) } else { length / 50 });
+    tides(4, 2, (100, 1_200), &[800], |world, length| if world.random.one_in(100) { length.saturating_sub(1) } else { length / 50 });
 }
 
 /// What goes are the long ones, which counting messages does not show.
@@ -120,11 +120,11 @@ fn only_short_ones_stay() {
             for _ in 0..9 {
                 publish(&mut world, &mut records, 1, 20);
             }
-            publish(&mut world, &mut records, 1, 20_000);
+            publish(&mut world, &mut records, 1, 5_000);
         }
         world.commit(0, &mut records);
         let long: Vec<_> =
-            world.vhosts[0].queues[&1].messages.iter().filter(|(_, kept)| kept.message.len() > 10_000).map(|(at, _)| *at).collect();
+            world.vhosts[0].queues[&1].messages.iter().filter(|(_, kept)| kept.message.len() > 3_000).map(|(at, _)| *at).collect();
         // They live long enough to come to a segment.
         for at in long.iter().take(long.len().saturating_sub(150)) {
             let kept = world.vhosts[0].queues.get_mut(&1).and_then(|queue| queue.messages.remove(at)).expect("it is there");

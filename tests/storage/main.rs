@@ -1,7 +1,10 @@
 //! The storage by itself: a model of what it holds, on a disk in memory.
 
 mod bound;
+mod checksums;
 mod folding;
+mod hostile;
 mod model;
 mod random;
+mod soundness;
 mod spilling;
