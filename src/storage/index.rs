@@ -162,40 +162,46 @@ impl Index {
         self.runs(key, level, position, position).any(|run| !ranges::contains(run.gone(), position))
     }
 
-    /// Takes in what a new segment has.
-    pub(super) fn add_segment(&mut self, id: u64, runs: impl Iterator<Item = (Key, u8, Run)>) -> Result<(), &'static str> {
+    /// Takes in what a new segment has, or nothing.
+    pub(super) fn add_segment(&mut self, id: u64, runs: &[(Key, u8, Run)]) -> Result<(), &'static str> {
         if self.segments.contains_key(&id) {
             return Err("a segment is announced twice");
         }
-        let mut segment = Segment { length: FILE_HEADER as u64, ..Segment::default() };
+        let mut end = FILE_HEADER as u64;
+        let mut before = None;
         for (key, level, run) in runs {
             let span = run.last.checked_sub(run.first).ok_or("a run ends before it begins")?;
-            let end = run.offset.checked_add(run.length).ok_or("a run has no end")?;
             let fits = run.count > 0 && u64::from(run.count) - 1 <= span && u64::from(run.count) * SHORTEST <= run.length;
-            if !fits || run.offset < segment.length || u64::from(run.longest) > run.length {
+            if !fits || run.offset < end || u64::from(run.longest) > run.length {
                 return Err("a run has no room for its messages");
             }
-            let queue = self.queues.entry(key).or_default();
-            let at = queue.levels.binary_search_by_key(&level, |(level, _)| *level).unwrap_or_else(|at| {
-                queue.levels.insert(at, (level, Vec::new()));
+            if before >= Some((*key, *level, run.first)) {
+                return Err("the runs of a segment are not in order");
+            }
+            if self.runs(*key, *level, run.first, run.last).next().is_some() {
+                return Err("two runs have the same positions");
+            }
+            end = run.offset.checked_add(run.length).ok_or("a run has no end")?;
+            before = Some((*key, *level, run.last));
+        }
+        if runs.is_empty() {
+            return Err("a segment has no messages");
+        }
+        let mut segment = Segment { length: end, left: runs.len(), ..Segment::default() };
+        for (key, level, run) in runs {
+            let queue = self.queues.entry(*key).or_default();
+            let at = queue.levels.binary_search_by_key(level, |(level, _)| *level).unwrap_or_else(|at| {
+                queue.levels.insert(at, (*level, Vec::new()));
                 at
             });
             let others = &mut queue.levels[at].1;
             let at = others.partition_point(|other| other.run.last < run.first);
-            if others.get(at).is_some_and(|other| other.run.first <= run.last) {
-                return Err("two runs have the same positions");
-            }
-            segment.length = end;
+            others.insert(at, Weighed { known: (run.length, run.count), run: run.clone() });
             segment.live += run.length;
             segment.live_at_least += run.length;
-            segment.left += 1;
-            if segment.levels.last() != Some(&(key, level)) {
-                segment.levels.push((key, level));
+            if segment.levels.last() != Some(&(*key, *level)) {
+                segment.levels.push((*key, *level));
             }
-            others.insert(at, Weighed { known: (run.length, run.count), run });
-        }
-        if segment.left == 0 {
-            return Err("a segment has no messages");
         }
         self.segments.insert(id, segment);
         Ok(())

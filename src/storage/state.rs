@@ -102,7 +102,7 @@ fn locate(index: &mut Index, acks: &mut Acks, touched: &mut Vec<Key>, vhost: u32
         }
         Said::Record(Record::Returned { queue, returned }) => index.add_returned((vhost, queue), returned),
         Said::Record(Record::Forget { queue }) => index.forget((vhost, queue)),
-        Said::Segment { id, runs } => index.add_segment(id, runs.iter())?,
+        Said::Segment { id, runs } => index.add_segment(id, &runs.iter().collect::<Vec<_>>())?,
         Said::Gone { id } => {
             touched.extend(index.segments.get(&id).into_iter().flat_map(|segment| segment.levels.iter().map(|(key, _)| *key)));
             index.remove_segment(id);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leveret::amqp::Message;
 use leveret::broker::record::{Enqueue, NEVER, Records, Recovered};
-use leveret::storage::{self, Batch, Disk, Load, MemoryDisk, Opened, Options, repair};
+use leveret::storage::{self, Batch, Disk, Load, MemoryDisk, OpenError, Opened, Options, repair};
 
 const VHOSTS: [&str; 2] = ["/", "other"];
 
@@ -12,8 +12,8 @@ fn options() -> Options {
     Options { log_bytes: 16 << 10, log_messages: 300, sync: true }
 }
 
-fn open(disk: &Arc<MemoryDisk>) -> Option<Opened> {
-    storage::open(disk.clone(), &options(), &VHOSTS, &mut |_| {}).ok()
+fn open(disk: &Arc<MemoryDisk>) -> Result<Opened, OpenError> {
+    storage::open(disk.clone(), &options(), &VHOSTS, &mut |_| {})
 }
 
 fn recovered(opened: &Opened) -> Vec<Recovered> {
@@ -82,7 +82,7 @@ pub(crate) fn check(disk: MemoryDisk) {
     let report = repair::inspect(&looked_at);
     assert_eq!(disk.list().expect("a list"), before, "looking changes nothing");
     let other = Arc::new(disk.copy());
-    if let Some(opened) = open(&disk) {
+    if let Ok(opened) = open(&disk) {
         let first = recovered(&opened);
         load_everything(&opened);
         drop(opened);
@@ -94,12 +94,12 @@ pub(crate) fn check(disk: MemoryDisk) {
     }
     let Ok(report) = report else { return };
     let as_disk: Arc<dyn Disk> = other.clone();
-    let repaired = repair::repair(&as_disk).expect("what can be looked at can be repaired");
+    let repaired = repair::repair(&as_disk).unwrap_or_else(|error| panic!("{error}\nwhere this was seen: {report}"));
     assert_eq!(repaired, report);
     if report.is_clean() {
         return;
     }
-    let opened = open(&other).expect("what was repaired can be opened");
+    let opened = open(&other).unwrap_or_else(|error| panic!("{error}\nafter repairing: {report}"));
     load_everything(&opened);
     drop(opened);
     let again = repair::inspect(&as_disk).expect("it can be looked at");
