@@ -2,6 +2,8 @@
 
 mod bound;
 mod checksums;
+mod faults;
+mod faulty;
 mod folding;
 mod hostile;
 mod model;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use leveret::amqp::Message;
 use leveret::broker::record::{Enqueue, NEVER, Records, Returned};
-use leveret::storage::{self, Batch, Load, MemoryDisk, Opened, Options, Stored};
+use leveret::storage::{self, Batch, Disk, Load, MemoryDisk, OpenError, Opened, Options, Sealed, Stored};
 
 use crate::random::Random;
 
@@ -43,6 +43,11 @@ pub(crate) struct World {
     pub(crate) random: Random,
     /// Bytes of bodies.
     pub(crate) longest: u64,
+    /// What is opened, if it is not `disk`.
+    pub(crate) over: Arc<dyn Disk>,
+    /// What may be there instead of `vhosts` after a start, since nobody knows whether the last commit counts.
+    pub(crate) otherwise: Option<[Vhost; 2]>,
+    sealed: Vec<Sealed>,
     clock: u64,
 }
 
@@ -56,14 +61,64 @@ impl World {
     pub(crate) fn new(seed: u64, options: Options) -> Self {
         let disk = Arc::new(MemoryDisk::default());
         let opened = storage::open(disk.clone(), &options, &VHOSTS, &mut |_| {}).expect("a new directory");
-        Self { disk, options, opened, vhosts: Default::default(), random: Random::new(seed), longest: 300, clock: 0 }
+        let random = Random::new(seed);
+        Self {
+            over: disk.clone(),
+            disk,
+            options,
+            opened,
+            vhosts: Default::default(),
+            random,
+            longest: 300,
+            otherwise: None,
+            sealed: Vec::new(),
+            clock: 0,
+        }
     }
 
     /// What was not committed is forgotten by both.
     pub(crate) fn reopen(&mut self) {
         self.disk = Arc::new(self.disk.copy());
-        self.opened = storage::open(self.disk.clone(), &self.options, &VHOSTS, &mut |_| {}).expect("opening again");
-        self.check_recovered();
+        self.over = self.disk.clone();
+        let opened = self.try_open().expect("opening again");
+        self.begin(opened);
+    }
+
+    pub(crate) fn try_open(&self) -> Result<Opened, OpenError> {
+        storage::open(self.over.clone(), &self.options, &VHOSTS, &mut |_| {})
+    }
+
+    /// Goes on with what a start has found, which has to be what was committed.
+    pub(crate) fn begin(&mut self, opened: Opened) {
+        self.opened = opened;
+        self.sealed.clear();
+        let found = self.check_recovered(&self.vhosts);
+        if let Some(otherwise) = self.otherwise.take()
+            && found.is_err()
+        {
+            self.vhosts = otherwise;
+            let other = self.check_recovered(&self.vhosts);
+            assert!(other.is_ok(), "neither what was there, {other:?}, nor what was to be there, {found:?}");
+        } else {
+            assert!(found.is_ok(), "{found:?}");
+        }
+    }
+
+    /// What a mover does, as far as the disk lets it.
+    pub(crate) fn move_on(&mut self) {
+        self.sealed.extend(std::iter::from_fn(|| self.opened.log.take_sealed()));
+        while let Some(sealed) = self.sealed.first() {
+            if self.opened.mover.fold(sealed).is_err() {
+                return;
+            }
+            self.sealed.remove(0);
+        }
+        while matches!(self.opened.mover.compact(), Ok(true)) {}
+    }
+
+    pub(crate) fn batch(&mut self, place: usize, records: &mut Records) -> Batch {
+        let (enqueued, ended_bytes) = (records.enqueued, records.ended_bytes);
+        Batch { vhost: self.opened.vhosts[place].number, records: records.take(Vec::new()), enqueued, ended_bytes }
     }
 
     pub(crate) fn message(&mut self) -> Message {
@@ -84,12 +139,11 @@ impl World {
     }
 
     pub(crate) fn commit(&mut self, place: usize, records: &mut Records) {
-        let (enqueued, ended_bytes) = (records.enqueued, records.ended_bytes);
-        let vhost = self.opened.vhosts[place].number;
-        self.opened.log.commit(&[Batch { vhost, records: records.take(Vec::new()), enqueued, ended_bytes }]).expect("a good disk");
+        let batch = self.batch(place, records);
+        self.opened.log.commit(&[batch]).expect("a good disk");
     }
 
-    fn step(&mut self, place: usize, records: &mut Records) {
+    pub(crate) fn step(&mut self, place: usize, records: &mut Records) {
         match self.random.below(100) {
             0..=59 => self.publish(place, records),
             60..=84 => self.ack(place, records),
@@ -251,27 +305,31 @@ impl World {
     }
 
     /// What a start finds is what was committed.
-    pub(crate) fn check_recovered(&mut self) {
-        for (place, model) in self.vhosts.iter().enumerate() {
+    fn check_recovered(&self, vhosts: &[Vhost; 2]) -> Result<(), String> {
+        let same = |right: bool, what: String| if right { Ok(()) } else { Err(what) };
+        for (place, model) in vhosts.iter().enumerate() {
             let recovered = &self.opened.vhosts[place].recovered;
-            assert_eq!(recovered.definitions, model.definitions.clone().into_iter().collect::<Vec<_>>());
-            assert!(recovered.highest_queue >= model.highest_queue);
+            same(recovered.definitions == model.definitions.clone().into_iter().collect::<Vec<_>>(), "definitions".into())?;
+            same(recovered.highest_queue >= model.highest_queue, "a number would be given again".into())?;
             for (number, queue) in &recovered.queues {
                 let empty = Queue::default();
                 let kept = model.queues.get(number).unwrap_or(&empty);
-                assert_eq!((queue.highest, queue.delivered), (kept.highest, kept.delivered), "queue {number}");
+                same((queue.highest, queue.delivered) == (kept.highest, kept.delivered), format!("marks of queue {number}"))?;
                 let alive: u64 = queue.runs.iter().map(|run| run.count).sum();
-                assert_eq!(alive, kept.messages.len() as u64, "queue {number}");
+                same(alive == kept.messages.len() as u64, format!("{alive} of {} messages in queue {number}", kept.messages.len()))?;
                 let mut returned: Vec<_> = kept.messages.values().filter(|kept| kept.returned.is_some()).collect();
                 returned.sort_by_key(|kept| kept.returned);
                 let order: Vec<u64> = returned.iter().map(|kept| kept.enqueue.position).collect();
-                assert_eq!(queue.returned.iter().map(|one| one.position).collect::<Vec<_>>(), order, "queue {number}");
-                assert!(queue.runs.windows(2).all(|two| (two[0].level, two[0].last) < (two[1].level, two[1].first)));
+                let found: Vec<u64> = queue.returned.iter().map(|one| one.position).collect();
+                same(found == order, format!("returned in queue {number}: {found:?} for {order:?}"))?;
+                let apart = queue.runs.windows(2).all(|two| (two[0].level, two[0].last) < (two[1].level, two[1].first));
+                same(apart, format!("runs of queue {number}"))?;
             }
             for (number, kept) in &model.queues {
-                assert!(kept.messages.is_empty() || recovered.queues.contains_key(number), "queue {number} is gone");
+                same(kept.messages.is_empty() || recovered.queues.contains_key(number), format!("queue {number} is gone"))?;
             }
         }
+        Ok(())
     }
 }
 
