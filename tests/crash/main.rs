@@ -1,0 +1,43 @@
+//! Nothing that was confirmed is lost: the real broker is killed at random moments, over and over, while clients publish, consume,
+//! declare and delete; now and then everything is taken out of it and judged.
+//!
+//! `CRASH_ROUNDS=200` kills it so many times, `SEED=7` draws other loads and moments. How far the broker had come when it was
+//! killed is not in the seed, so a failure may need more than one run to come again; the broker's files stay for a look when it fails.
+
+mod client;
+mod consuming;
+mod declaring;
+mod ledger;
+mod load;
+mod message;
+mod node;
+mod publishing;
+#[path = "../broker/simulation/random.rs"]
+#[allow(dead_code, reason = "shared with the simulation")]
+mod random;
+mod stream;
+mod topology;
+#[path = "../server/support/wire.rs"]
+#[allow(dead_code, reason = "shared with the tests of the server")]
+mod wire;
+mod world;
+
+use world::World;
+
+fn number(name: &str, usually: u64) -> u64 {
+    std::env::var(name).map_or(usually, |n| n.parse().unwrap_or_else(|e| panic!("{name}={n}: {e}")))
+}
+
+#[test]
+fn nothing_confirmed_is_lost() {
+    let (rounds, seed) = (number("CRASH_ROUNDS", 10), number("SEED", 1));
+    let mut world = World::new(rounds, seed);
+    world.begin();
+    for round in 1..=rounds {
+        world.round();
+        if round == rounds || world.random.percent(25) {
+            world.judge();
+        }
+    }
+    world.report();
+}
