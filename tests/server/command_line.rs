@@ -17,7 +17,7 @@ fn refused(command: &mut Command) -> (Option<i32>, Vec<String>) {
     (status.code(), lines)
 }
 
-fn one_line(command: &mut Command, code: i32) -> String {
+pub(crate) fn one_line(command: &mut Command, code: i32) -> String {
     let (status, lines) = refused(command);
     assert_eq!((status, lines.len()), (Some(code), 1), "{lines:?}");
     lines.into_iter().next().expect("a line")

@@ -8,6 +8,7 @@ mod config_file;
 mod consuming;
 mod definitions;
 mod dribble;
+mod durable;
 mod heartbeat;
 mod malformed;
 mod memory;

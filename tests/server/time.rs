@@ -6,20 +6,9 @@ use lapin::{BasicProperties, Channel, ExchangeKind};
 
 use crate::support::broker::Broker;
 use crate::support::client::{
-    bind, confirming, connect, consume, consume_with, declare, declare_with, next, publish, publish_with, soon, take, text,
+    arguments, bind, confirming, connect, consume, consume_with, declare, declare_with, next, publish, publish_with, soon, take, text,
+    words,
 };
-
-fn arguments(entries: &[(&str, AMQPValue)]) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in entries {
-        table.insert((*name).into(), value.clone());
-    }
-    table
-}
-
-fn words(text: &str) -> AMQPValue {
-    AMQPValue::LongString(text.as_bytes().into())
-}
 
 /// Whether a mandatory publish with this key comes back.
 async fn is_unroutable(channel: &Channel, key: &str) -> bool {

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::eventually;
@@ -46,7 +47,63 @@ pub(crate) fn leveret() -> Command {
 pub(crate) struct Broker {
     child: Child,
     address: SocketAddr,
-    scratch: Scratch,
+    scratch: Arc<Scratch>,
+}
+
+/// How a broker ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It is asked to.
+    InOrder,
+    /// It does not notice.
+    Killed,
+}
+
+/// Where a broker keeps what is to survive, for one that is started more than once.
+pub(crate) struct Home {
+    scratch: Arc<Scratch>,
+    config: PathBuf,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self::with_config("")
+    }
+
+    /// With a configuration file of these lines.
+    pub(crate) fn with_config(lines: &str) -> Self {
+        let scratch = Arc::new(Scratch::new());
+        let config = scratch.file("leveret.conf", lines);
+        Self { scratch, config }
+    }
+
+    /// From the next start on.
+    pub(crate) fn configure(&self, lines: &str) {
+        self.scratch.file("leveret.conf", lines);
+    }
+
+    pub(crate) fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.scratch.path("data")
+    }
+
+    /// Adds to a command line that this is the place.
+    pub(crate) fn settle(&self, mut command: Command) -> Command {
+        command.arg("--config").arg(&self.config).arg("--data-dir").arg(self.data());
+        command
+    }
+
+    pub(crate) fn start(&self) -> Broker {
+        self.start_with(leveret())
+    }
+
+    /// With a command that ends up as the broker's.
+    pub(crate) fn start_with(&self, command: Command) -> Broker {
+        Broker::launch(self.settle(command), Arc::clone(&self.scratch))
+    }
 }
 
 impl Broker {
@@ -65,8 +122,10 @@ impl Broker {
     }
 
     /// Adds to a command line what makes it a test's broker, and waits until it serves.
-    pub(crate) fn launch(mut command: Command, scratch: Scratch) -> Self {
+    pub(crate) fn launch(mut command: Command, scratch: impl Into<Arc<Scratch>>) -> Self {
+        let scratch = scratch.into();
         let ready = scratch.path("ready.json");
+        let _ = fs::remove_file(&ready);
         let log = fs::File::create(scratch.path("log")).expect("a log file");
         command.args(["--amqp", "127.0.0.1:0", "--ready-file"]).arg(&ready);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -100,6 +159,24 @@ impl Broker {
     /// Waits for its end.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         eventually("the broker ends", || self.child.try_wait().expect("the state of a child"))
+    }
+
+    /// Ends it, and sees to it that it is gone.
+    pub(crate) fn end(mut self, how: End) {
+        match how {
+            End::InOrder => {
+                self.signal("TERM");
+                assert_eq!(self.ended().code(), Some(0), "{}", self.log());
+            }
+            End::Killed => {
+                self.child.kill().expect("killed");
+                self.child.wait().expect("ended");
+            }
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// A number of bytes out of /proc/PID/status: `VmRSS` (now) or `VmHWM` (the most so far).

@@ -5,7 +5,7 @@ use std::future::Future;
 use futures_lite::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
 
 use super::PATIENCE;
@@ -36,6 +36,18 @@ pub(crate) async fn confirming(connection: &Connection) -> Channel {
     channel
 }
 
+pub(crate) fn arguments(entries: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in entries {
+        table.insert((*name).into(), value.clone());
+    }
+    table
+}
+
+pub(crate) fn words(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.as_bytes().into())
+}
+
 pub(crate) async fn declare(channel: &Channel, queue: &str) {
     declare_with(channel, queue, QueueDeclareOptions::default(), FieldTable::default()).await;
 }
@@ -53,6 +65,16 @@ pub(crate) async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &s
 pub(crate) async fn ready(channel: &Channel, queue: &str) -> u32 {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     soon(channel.queue_declare(queue.into(), passive, FieldTable::default())).await.expect("the queue").message_count()
+}
+
+/// Looks until a queue has so many messages ready.
+pub(crate) async fn eventually_ready(channel: &Channel, queue: &str, count: u32) {
+    let looked = async {
+        while ready(channel, queue).await != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looked).await.unwrap_or_else(|_| panic!("{queue} never had {count} messages"));
 }
 
 /// Publishes, and on a confirming channel awaits the confirm.

@@ -54,6 +54,13 @@ impl Close {
     }
 }
 
+/// A basic.deliver with its content.
+pub(crate) struct Delivered {
+    pub(crate) tag: u64,
+    pub(crate) redelivered: bool,
+    pub(crate) body: Vec<u8>,
+}
+
 pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
     received: Vec<u8>,
@@ -229,6 +236,20 @@ impl Raw {
     pub(crate) fn round_trip_on_new_queue(&mut self, queue: &str) {
         self.declare(queue, 0);
         self.round_trip(queue);
+    }
+
+    /// The next delivery, past whatever is before it.
+    pub(crate) fn delivery(&mut self) -> Delivered {
+        let deliver = self.skip_to(wire::DELIVER);
+        let arguments = &deliver.arguments()[1 + usize::from(deliver.arguments()[0])..];
+        let (tag, redelivered) = (wire::delivery_tag(arguments), arguments[8] != 0);
+        let header = self.next().expect("a content header");
+        let size = u64::from_be_bytes(*header.payload[4..].first_chunk().expect("a body size"));
+        let mut body = Vec::new();
+        while (body.len() as u64) < size {
+            body.extend(self.next().expect("a body").payload);
+        }
+        Delivered { tag, redelivered, body }
     }
 
     /// Reads so many deliveries with their contents.

@@ -118,6 +118,27 @@ pub(crate) fn publish(channel: u16, exchange: &str, key: &str, bytes: &[u8]) -> 
     out
 }
 
+/// A whole publish of a persistent message.
+pub(crate) fn publish_persistent(channel: u16, exchange: &str, key: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut out = publish_method(channel, exchange, key);
+    let header = Fields::new().short(60).short(0).longlong(bytes.len() as u64).short(0x1000).byte(2);
+    out.extend(frame(2, channel, &header.0));
+    for part in bytes.chunks(131_064) {
+        out.extend(body(channel, part));
+    }
+    out
+}
+
+/// Of basic.ack and basic.nack.
+pub(crate) fn delivery_tag(arguments: &[u8]) -> u64 {
+    u64::from_be_bytes(*arguments.first_chunk().expect("a tag"))
+}
+
+/// `bits`: 1 multiple.
+pub(crate) fn ack(channel: u16, tag: u64, bits: u8) -> Vec<u8> {
+    method(channel, ACK, &Fields::new().longlong(tag).byte(bits))
+}
+
 /// Capabilities of a client that understands what the server may send unasked.
 pub(crate) fn capabilities() -> Vec<u8> {
     let mut entries = Fields::new();
