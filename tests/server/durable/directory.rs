@@ -10,7 +10,11 @@ use crate::command_line::one_line;
 use crate::support::broker::{Broker, End, Home, Scratch, leveret};
 use crate::support::raw::Raw;
 
-fn serving(command: &mut Command, data: &Path) -> String {
+/// What a command that ends up as the broker's says instead of serving from this directory.
+fn refusal(broker: &Command, data: &Path) -> String {
+    // One that serves after all is not waited for.
+    let mut command = Command::new("timeout");
+    command.arg("20").arg(broker.get_program()).args(broker.get_args());
     one_line(command.args(["--amqp", "127.0.0.1:0", "--log", "error", "--data-dir"]).arg(data), 1)
 }
 
@@ -21,7 +25,7 @@ async fn only_one_process_has_it() {
     let client = Client::of(&broker).await;
     client.queue("q", &[]).await;
     client.fill("q", &["1"]).await;
-    let said = serving(&mut leveret(), &home.data());
+    let said = refusal(&leveret(), &home.data());
     assert_eq!(said, format!("leveret: data directory {} is in use by another process", home.data().display()));
     // The first one did not notice.
     client.fill("q", &["2"]).await;
@@ -46,7 +50,7 @@ fn one_that_cannot_be_is_named_in_one_line() {
     let scratch = Scratch::new();
     let file = scratch.file("file", "");
     for data in [file.join("data"), file] {
-        let said = serving(&mut leveret(), &data);
+        let said = refusal(&leveret(), &data);
         assert!(said.contains(&data.display().to_string()), "{said}");
         assert!(said.contains("Not a directory") || said.contains("File exists"), "{said}");
     }
@@ -75,7 +79,7 @@ async fn one_that_is_read_only_is_named_in_one_line() {
     fs::create_dir(&empty).expect("a folder");
     for data in [&home.data(), &empty] {
         fs::set_permissions(data, fs::Permissions::from_mode(0o555)).expect("no longer to be written");
-        let said = serving(&mut unprivileged(data), data);
+        let said = refusal(&unprivileged(data), data);
         fs::set_permissions(data, fs::Permissions::from_mode(0o755)).expect("to be written again");
         assert!(said.contains("Permission denied") && said.contains(&data.display().to_string()), "{said}");
     }
