@@ -4,10 +4,12 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use leveret::config::Config;
 use leveret::server::Server;
+use leveret::storage::{Directory, Disk, repair};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -26,6 +28,42 @@ struct Cli {
 enum Command {
     /// Run the broker (the default).
     Serve(Serve),
+    /// Look for damage in a data directory that no broker uses, and say what repairing it would drop.
+    Repair(Repair),
+}
+
+#[derive(Args)]
+struct Repair {
+    /// The data directory
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Drop it, so that the broker can start
+    #[arg(long)]
+    drop: bool,
+}
+
+impl Repair {
+    /// Exit codes: 0 when nothing is damaged any more, 1 when something is, or when that cannot be told.
+    fn run(&self) -> ExitCode {
+        if !self.data_dir.is_dir() {
+            return fail(&format_args!("{}: no such directory", self.data_dir.display()));
+        }
+        let disk: Arc<dyn Disk> = match Directory::open(&self.data_dir) {
+            Ok(directory) => Arc::new(directory),
+            Err(error) => return fail(&error),
+        };
+        let report = if self.drop { repair::repair(&disk) } else { repair::inspect(&disk) };
+        match report {
+            Ok(report) => {
+                #[expect(clippy::print_stdout, reason = "the report is what was asked for")]
+                {
+                    println!("{report}");
+                }
+                ExitCode::from(u8::from(!report.is_clean() && !self.drop))
+            }
+            Err(error) => fail(&error),
+        }
+    }
 }
 
 #[derive(Args, Default)]
@@ -78,7 +116,11 @@ fn main() -> ExitCode {
         Err(error) if error.use_stderr() => return misused(&error),
         Err(help) => help.exit(),
     };
-    let Command::Serve(serve) = cli.command.unwrap_or(Command::Serve(cli.serve));
+    let serve = match cli.command {
+        None => cli.serve,
+        Some(Command::Serve(serve)) => serve,
+        Some(Command::Repair(repair)) => return repair.run(),
+    };
     let config = match serve.config() {
         Ok(config) => config,
         Err(error) => return fail(&error),
@@ -123,7 +165,7 @@ fn misused(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn fail(error: &dyn std::error::Error) -> ExitCode {
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     #[expect(clippy::print_stderr, reason = "the one line that says why the broker does not start")]
     {
         eprintln!("leveret: {error}");
