@@ -52,7 +52,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { log_bytes: 8 << 20, log_messages: 65_536, sync: true }
+        Self { log_bytes: 4 << 20, log_messages: 65_536, sync: true }
     }
 }
 
