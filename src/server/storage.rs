@@ -7,6 +7,7 @@
 //! A disk that fails stops nothing for good: publishers are blocked, what waits goes on waiting, and the same work is tried
 //! again until it succeeds.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -26,6 +27,8 @@ use crate::storage::{self, Batch, Directory, Disk, Log, Mover, Options, Progress
 
 /// Bytes that may wait for the log before publishers are read no more.
 const BACKLOG_HIGH: usize = 2 * 1024 * 1024;
+/// Bytes that are written and synced at once, unless a single round has more: files are filled evenly, and nobody waits long.
+const AT_ONCE: usize = 1024 * 1024;
 /// Buffers that are kept for records to come, and how large they may be.
 const SPARE_BUFFERS: usize = 4;
 const SPARE_CAPACITY: usize = 1024 * 1024;
@@ -47,8 +50,7 @@ pub(super) struct Waiting {
 
 #[derive(Debug, Default)]
 struct Backlog {
-    batches: Vec<Batch>,
-    waiting: Vec<(u32, Waiting)>,
+    batches: VecDeque<(Batch, Waiting)>,
     stops: bool,
 }
 
@@ -227,12 +229,7 @@ impl Storage {
         let (enqueued, ended_bytes) = (records.enqueued, records.ended_bytes);
         let batch = Batch { vhost, enqueued, ended_bytes, records: records.take(spare) };
         self.unwritten.fetch_add(batch.records.len(), Ordering::Relaxed);
-        let mut backlog = self.backlog.lock();
-        backlog.batches.push(batch);
-        if !waiting.connections.is_empty() {
-            backlog.waiting.push((vhost, waiting));
-        }
-        drop(backlog);
+        self.backlog.lock().batches.push_back((batch, waiting));
         self.arrived.notify_one();
     }
 
@@ -328,22 +325,31 @@ impl Storage {
 
     fn keep_log(&self, mut log: Log, fsync: Fsync) {
         let mut synced = Instant::now();
+        let (mut batches, mut waits) = (Vec::new(), Vec::new());
         loop {
             let nap = if let Fsync::Every(interval) = fsync { interval.min(REST) } else { REST };
             let mut backlog = self.backlog.lock();
             if backlog.batches.is_empty() && !backlog.stops {
                 self.arrived.wait_for(&mut backlog, nap);
             }
-            let Backlog { batches, waiting, stops } = std::mem::take(&mut *backlog);
-            backlog.stops = stops;
+            let stops = backlog.stops;
+            let mut bytes = 0;
+            while let Some((batch, _)) = backlog.batches.front()
+                && (bytes == 0 || bytes + batch.records.len() <= AT_ONCE)
+            {
+                bytes += batch.records.len();
+                let Some((batch, waiting)) = backlog.batches.pop_front() else { break };
+                waits.push((batch.vhost, waiting));
+                batches.push(batch);
+            }
             drop(backlog);
             let rests = batches.is_empty();
             if !rests {
                 if self.insist(Part::Log, "the log cannot be written", || log.commit(&batches)).is_none() {
                     break;
                 }
-                self.let_out(waiting);
-                self.written(batches);
+                self.let_out(&mut waits);
+                self.written(&mut batches);
             } else if log.holds_anything() && log.ended_bytes() >= WORTH_FOLDING {
                 let _ = self.insist(Part::Log, "the log cannot be sealed", || log.seal());
             }
@@ -376,9 +382,9 @@ impl Storage {
     }
 
     /// What was written down is safe: who waited for it goes on.
-    fn let_out(&self, waiting: Vec<(u32, Waiting)>) {
+    fn let_out(&self, waits: &mut Vec<(u32, Waiting)>) {
         let shell = self.shell();
-        for (vhost, Waiting { round, connections }) in waiting {
+        for (vhost, Waiting { round, connections }) in waits.drain(..) {
             let broker_loop = shell.as_ref().and_then(|shell| shell.loop_numbered(vhost));
             for (id, shared) in connections {
                 shared.unbar(round);
@@ -392,11 +398,11 @@ impl Storage {
         }
     }
 
-    fn written(&self, batches: Vec<Batch>) {
+    fn written(&self, batches: &mut Vec<Batch>) {
         let bytes: usize = batches.iter().map(|batch| batch.records.len()).sum();
         let before = self.unwritten.fetch_sub(bytes, Ordering::Relaxed);
         let mut spare = self.spare.lock();
-        for Batch { mut records, .. } in batches {
+        for Batch { mut records, .. } in batches.drain(..) {
             if spare.len() < SPARE_BUFFERS && records.capacity() <= SPARE_CAPACITY {
                 records.clear();
                 spare.push(records);
