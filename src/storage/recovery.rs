@@ -35,7 +35,9 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options, vhosts: &[&str], progress: &
     found.check_segments(&index)?;
     let chain = chain(disk.as_ref(), &found.logs, definitions.done)?;
     let highest_log = found.logs.last().copied().unwrap_or(0).max(definitions.done);
-    let next_segment = found.segments.keys().chain(index.segments.keys()).max().copied().unwrap_or(0).saturating_add(1);
+    // One that is dead but named has no file any more; its number given again, the new file would be taken for it and removed.
+    let last_segment = found.segments.keys().max().copied().unwrap_or(0).max(definitions.highest_segment);
+    let next_segment = last_segment.saturating_add(1);
     let kept = manifest.number();
     let shared = Arc::new(Shared::new(disk.clone(), index));
     let spares = Arc::new(Spares::default());

@@ -13,6 +13,8 @@ pub(super) struct Definitions {
     pub(super) vhosts: BTreeMap<u32, Vhost>,
     /// Log files up to this number have been folded.
     pub(super) done: u64,
+    /// The highest number of a segment that the manifest names, whatever became of it.
+    pub(super) highest_segment: u64,
 }
 
 #[derive(Debug, Default)]
@@ -122,7 +124,8 @@ fn remember(definitions: &mut Definitions, number: u32, said: Said<'_>) {
             name.clone_into(&mut definitions.vhosts.entry(number).or_default().name);
             return;
         }
-        Said::Segment { runs, .. } => {
+        Said::Segment { id, runs } => {
+            definitions.highest_segment = definitions.highest_segment.max(id);
             for ((number, queue), _, run) in runs.iter() {
                 let vhost = definitions.vhosts.entry(number).or_default();
                 vhost.seen(queue);
