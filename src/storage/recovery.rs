@@ -33,6 +33,8 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options, vhosts: &[&str], progress: &
         }
     };
     found.check_segments(&index)?;
+    // Their files go with everything else that is left over.
+    index.dead.clear();
     let chain = chain(disk.as_ref(), &found.logs, definitions.done)?;
     let highest_log = found.logs.last().copied().unwrap_or(0).max(definitions.done);
     // One that is dead but named has no file any more; its number given again, the new file would be taken for it and removed.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret::broker::record::Records;
-use leveret::storage::{Disk, Options};
+use leveret::storage::Options;
 
 use crate::faulty::Faulty;
 use crate::model::World;
@@ -41,27 +41,29 @@ fn life(world: &mut World, disk: &Faulty) {
 fn lives(seed: u64, fails: u64) {
     let mut world = World::new(seed, Options { log_bytes: 8 << 10, log_messages: 300, sync: true });
     world.longest = 120;
-    let mut remains = world.disk.copy();
-    for number in 0..12 {
-        let faulty = Arc::new(Faulty::new(seed * 100 + number, &remains));
+    let mut faulty = Arc::new(Faulty::new(seed, &world.disk));
+    for _ in 0..12 {
         world.over = faulty.clone();
         if !world.random.one_in(3) {
             faulty.fail_one_in(fails);
         }
         // Opening may fail as well, or be interrupted.
         let mut opened = world.try_open();
-        while opened.is_err() {
-            if world.random.one_in(5) {
-                faulty.fail_one_in(0);
+        for _ in 0..20 {
+            if opened.is_err() {
+                opened = world.try_open();
             }
+        }
+        if opened.is_err() {
+            faulty.fail_one_in(0);
             opened = world.try_open();
         }
-        world.begin(opened.expect("it was tried until it worked"));
+        world.begin(opened.unwrap_or_else(|error| panic!("{error}")));
         life(&mut world, &faulty);
-        let power_cut = world.random.one_in(2);
-        remains = faulty.remains(power_cut);
+        let next = world.random.next();
+        faulty = Arc::new(if world.random.one_in(2) { Faulty::new(next, &faulty.after_power_cut()) } else { faulty.after_kill(next) });
     }
-    world.over = Arc::new(Faulty::new(seed, &remains)) as Arc<dyn Disk>;
+    world.over = faulty;
     let opened = world.try_open().unwrap_or_else(|error| panic!("{error}"));
     world.begin(opened);
     world.check_loads();

@@ -100,21 +100,26 @@ impl Faulty {
         self.0.lock().expect("a lock").dead = true;
     }
 
-    /// What a killed process leaves, or a power cut: some of what was not synced, in sectors.
-    pub(crate) fn remains(&self, power_cut: bool) -> MemoryDisk {
+    /// What a killed process leaves: everything, but what was not synced is no more durable than before.
+    pub(crate) fn after_kill(&self, seed: u64) -> Self {
+        let state = self.0.lock().expect("a lock");
+        let State { names, durable, changes, .. } = &*state;
+        let (names, durable, changes) = (names.clone(), durable.clone(), changes.clone());
+        Self(Arc::new(Mutex::new(State { names, durable, changes, random: Random::new(seed), fails: 0, dead: false })))
+    }
+
+    /// What a power cut leaves: some of what was not synced, in sectors.
+    pub(crate) fn after_power_cut(&self) -> MemoryDisk {
         let mut state = self.0.lock().expect("a lock");
-        let State { names, durable, changes, random, .. } = &mut *state;
+        let State { durable, changes, random, .. } = &mut *state;
         let disk = MemoryDisk::default();
-        let mut left = names.clone();
-        if power_cut {
-            left.clone_from(durable);
-            let some = random.index(changes.len() + 1);
-            changes[..some].iter().for_each(|change| apply(&mut left, change));
-        }
+        let mut left = durable.clone();
+        let some = random.index(changes.len() + 1);
+        changes[..some].iter().for_each(|change| apply(&mut left, change));
         for (name, inode) in &left {
             let inode = inode.lock().expect("a lock");
             let mut bytes = inode.now.clone();
-            if power_cut && inode.now != inode.synced {
+            if inode.now != inode.synced {
                 let none = random.one_in(4);
                 bytes.resize(if none || random.one_in(2) { inode.synced.len() } else { inode.now.len() }, 0);
                 for at in (0..bytes.len()).step_by(SECTOR) {
