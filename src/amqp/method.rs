@@ -10,6 +10,7 @@ pub const BASIC_REJECT: (u16, u16) = (60, 90);
 pub const BASIC_NACK: (u16, u16) = (60, 120);
 pub const BASIC_GET: (u16, u16) = (60, 70);
 pub const CONNECTION_TUNE_OK: (u16, u16) = (10, 31);
+pub const QUEUE_PURGE: (u16, u16) = (50, 30);
 pub const TX_COMMIT: (u16, u16) = (90, 20);
 pub const CHANNEL_CLOSE_OK: (u16, u16) = (20, 41);
 

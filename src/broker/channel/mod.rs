@@ -89,7 +89,7 @@ impl Broker {
         };
         let at = At { connection, channel };
         let (definitions, written) = (self.log.definitions, self.log.len());
-        let commits = class_method == method::TX_COMMIT;
+        let ends = matches!(class_method, method::TX_COMMIT | method::QUEUE_PURGE);
         let result = match self.channel(at) {
             _ if channel == 0 => Err(Error::unexpected_method("running")),
             None => self.command_without_channel(at, &command, effects),
@@ -99,8 +99,8 @@ impl Broker {
         if let Err(error) = result {
             self.refuse(at, class_method, &error, effects);
         }
-        // Nobody is told that something is there, gone or committed before it would survive.
-        if self.log.definitions != definitions || (commits && self.log.len() != written) {
+        // Nobody is told that something is there, gone, purged or committed before it would survive.
+        if self.log.definitions != definitions || (ends && self.log.len() != written) {
             effects.hold(connection);
         }
     }
