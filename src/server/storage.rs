@@ -123,7 +123,8 @@ pub(super) fn open(path: &Path, fsync: Fsync, vhosts: &[Arc<str>]) -> Result<Ope
             tracing::info!(folded = progress.folded, files = progress.files, "recovering log files");
         }
     };
-    let opened = storage::open(disk, &options, &names, &mut progress).map_err(failed)?;
+    let in_it = |error: storage::OpenError| StartError(format!("{}/{error}", path.display()));
+    let opened = storage::open(disk, &options, &names, &mut progress).map_err(in_it)?;
     let vhosts: Vec<(u32, Recovered)> = opened.vhosts.into_iter().map(|vhost| (vhost.number, vhost.recovered)).collect();
     let queues: usize = vhosts.iter().map(|(_, recovered)| recovered.queues.len()).sum();
     let runs = vhosts.iter().flat_map(|(_, recovered)| recovered.queues.values()).flat_map(|queue| &queue.runs);
