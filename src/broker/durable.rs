@@ -242,6 +242,18 @@ impl Broker {
         }
     }
 
+    /// The broker stops in order, with everything back in its queue. What may have been delivered before an earlier crash stays
+    /// redelivered, for nothing else is known of it.
+    pub(super) fn write_clean(&mut self) {
+        self.log.clean();
+        for queue in self.queues.values().filter(|queue| !queue.ready.is_empty()) {
+            let before = queue.extra.as_ref().and_then(|extra| extra.before.as_ref());
+            if let Some(before) = before.filter(|before| before.delivered > 0) {
+                self.log.delivered(queue.number, before.delivered);
+            }
+        }
+    }
+
     /// A message has come back to its queue.
     pub(super) fn write_return(log: &mut Records, queue: &Queue, entry: &Entry) {
         if queue.keeps(&entry.message) {

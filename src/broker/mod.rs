@@ -275,7 +275,7 @@ impl Broker {
             Input::ClearPolicy { operator, name, user } => self.clear_policy(operator, name, user, effects),
             Input::SpillTransient => self.spill_transient(),
             Input::Spilled { queue, level, up_to } => self.spilled(queue, level, up_to),
-            Input::Settled => self.log.clean(),
+            Input::Settled => self.write_clean(),
             Input::Stored(queues) => self.stored(queues),
             Input::Loaded(loaded) => {
                 self.loaded(loaded, effects);

@@ -125,7 +125,9 @@ impl Broker {
         let comes_first = if queue.kind == QueueType::Quorum { left.returned.as_slice() } else { &[] };
         if left.delivered > 0 || !comes_first.is_empty() {
             let returned = comes_first.iter().map(|returned| returned.position).collect();
-            queue.extra().before = Some(Before { delivered: left.delivered, returned });
+            // What was written reaches further than what there was.
+            let delivered = left.delivered.min(left.highest.saturating_add(1));
+            queue.extra().before = Some(Before { delivered, returned });
         }
         let queue = &mut self.queues[id];
         let load = Load { queue: number, level: 0, first: 0, last: NEVER, max_bytes: PORTION, purpose: Purpose::All };
