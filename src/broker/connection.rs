@@ -228,7 +228,7 @@ impl Broker {
                 connection.blocked = false;
                 if connection.is_running() && connection.opened.capabilities.connection_blocked {
                     let unblocked = connection::AMQPMethod::Unblocked(connection::Unblocked {});
-                    effects.output(id).method(0, &AMQPClass::Connection(unblocked));
+                    effects.urgent(id).method(0, &AMQPClass::Connection(unblocked));
                 }
                 effects.actions.push(Action::ResumeReading(id));
             }
@@ -254,7 +254,7 @@ impl Broker {
         connection.blocked = true;
         if connection.opened.capabilities.connection_blocked {
             let blocked = connection::AMQPMethod::Blocked(connection::Blocked { reason: reason.into() });
-            effects.output(id).method(0, &AMQPClass::Connection(blocked));
+            effects.urgent(id).method(0, &AMQPClass::Connection(blocked));
         }
         effects.actions.push(Action::PauseReading(id));
     }

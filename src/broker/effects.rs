@@ -52,10 +52,22 @@ pub struct Refusal {
     pub reply_text: String,
 }
 
+/// When an output may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    InOrder,
+    /// When what is written down in this round is safe.
+    WhenSafe,
+    /// Before all that waits for something to be safe.
+    AtOnce,
+}
+
 /// The effects of the inputs handled since they were last taken.
 #[derive(Debug, Default)]
 pub struct Effects {
     outputs: Vec<Output>,
+    /// What is true already while a disk that fails keeps all else back.
+    urgent: Vec<(ConnectionId, Output)>,
     /// Whether the output of a connection must not leave before what is written down in this round is safe.
     held: Vec<bool>,
     touched: Vec<ConnectionId>,
@@ -105,15 +117,25 @@ impl Effects {
         self.held[connection.index()] = true;
     }
 
-    /// Hands over every output that is not empty, and whether it has to wait for the records of this round.
-    pub fn drain_outputs(&mut self, mut take: impl FnMut(ConnectionId, &mut Output, bool)) {
+    /// An output that promises nothing, and that must not wait for a disk: on channel 0 only, where the order of frames
+    /// towards those of channels does not matter.
+    pub fn urgent(&mut self, connection: ConnectionId) -> &mut Output {
+        self.urgent.push((connection, Output::default()));
+        &mut self.urgent.last_mut().expect("it was pushed").1
+    }
+
+    /// Hands over every output that is not empty, in order for each connection.
+    pub fn drain_outputs(&mut self, mut take: impl FnMut(ConnectionId, &mut Output, Release)) {
         for connection in self.touched.drain(..) {
             let output = &mut self.outputs[connection.index()];
             let held = std::mem::take(&mut self.held[connection.index()]);
             if !output.is_empty() {
-                take(connection, output, held);
+                take(connection, output, if held { Release::WhenSafe } else { Release::InOrder });
                 output.clear();
             }
+        }
+        for (connection, mut output) in self.urgent.drain(..) {
+            take(connection, &mut output, Release::AtOnce);
         }
     }
 }

@@ -52,7 +52,7 @@ use timers::Timers;
 
 pub use connection::{Capabilities, Opened, connection_close};
 pub use delayed::DelayedSnapshot;
-pub use effects::{Action, ConnectionId, Effects, Refusal};
+pub use effects::{Action, ConnectionId, Effects, Refusal, Release};
 pub use error::Error;
 pub use origin::Origin;
 pub use paging::{Load, Loaded, Purpose, Spill, Unneeded};

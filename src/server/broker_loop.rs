@@ -20,7 +20,7 @@ use super::storage::{Storage, Waiting};
 use super::{Shell, now};
 use crate::amqp::Command;
 use crate::broker::policy::Policy;
-use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, INTERNAL_USER, Input, Loaded, Opened};
+use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, INTERNAL_USER, Input, Loaded, Opened, Release};
 
 /// Bytes in the inbox above which connections stop reading (TCP then holds the publishers back).
 const INBOX_HIGH: usize = 4 * 1024 * 1024;
@@ -438,9 +438,14 @@ impl State {
         let writes = !broker.records().is_empty();
         let mut waiting = Vec::new();
         let of = |id: ConnectionId| connections.get(id.index()).and_then(Option::as_ref);
-        effects.drain_outputs(|id, output, held| {
+        effects.drain_outputs(|id, output, release| {
             if let Some(shared) = of(id) {
-                let leaves = if held && writes { Leaves::After(*round) } else { Leaves::InOrder };
+                let held = release == Release::WhenSafe;
+                let leaves = match release {
+                    Release::WhenSafe if writes => Leaves::After(*round),
+                    Release::WhenSafe | Release::InOrder => Leaves::InOrder,
+                    Release::AtOnce => Leaves::Now,
+                };
                 let pushed = shared.push(output, leaves);
                 broker.set_pending(id, pushed.pending);
                 if !pushed.is_barred {
