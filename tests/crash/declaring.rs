@@ -30,16 +30,17 @@ pub(crate) struct Definitions {
     before: Option<Defined>,
     /// Queues that do not outlive the broker.
     passing: Vec<String>,
-    round: u32,
 }
 
 impl Definitions {
     /// One step after the other until the broker is gone.
     pub(crate) fn change(&mut self, client: &mut Client, round: u32, random: &mut Random) -> Heard<()> {
-        self.round = round;
         client.open_channel(1)?;
         client.open_channel(2)?;
         client.confirm_select(2)?;
+        if self.before.is_some() {
+            self.compare(client)?;
+        }
         for (kind, bits) in [("exclusive", 2 | 4), ("transient", 0), ("auto-delete", 8)] {
             let name = format!("{kind}-{round}");
             client.call(1, wire::QUEUE_DECLARE, &Fields::new().short(0).text(&name).byte(bits).bytes(&[]), wire::QUEUE_DECLARE_OK)?;
@@ -100,18 +101,23 @@ impl Definitions {
         client.open_channel(1)?;
         client.open_channel(2)?;
         client.confirm_select(2)?;
+        self.compare(client)
+    }
+
+    fn compare(&mut self, client: &mut Client) -> Heard<()> {
         for name in std::mem::take(&mut self.passing) {
             if exists(client, wire::QUEUE_DECLARE, &Fields::new().short(0).text(&name).byte(1).bytes(&[]), wire::QUEUE_DECLARE_OK)? {
                 return Err(Gone::Fault(format!("{name} outlived the broker")));
             }
         }
         let found = observe(client)?;
-        let before = self.before.take();
+        let before = self.before.clone();
         if found != self.now && before.as_ref() != Some(&found) {
             let told = format!("defined is {found:?}, and should be {:?}", self.now);
             return Err(Gone::Fault(before.map_or(told.clone(), |before| format!("{told}\nor {before:?}"))));
         }
         self.now = found;
+        self.before = None;
         Ok(())
     }
 }

@@ -125,9 +125,13 @@ impl Recovery<'_> {
 
 fn check_vhost(opened: &Opened, at: usize, vhost: &Vhost) -> Verdict {
     let recovered = &opened.vhosts[at].recovered;
-    let definitions: Vec<_> = vhost.definitions.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    if recovered.definitions != definitions {
-        return Err(format!("definitions {:?}, not {:?}", recovered.definitions, vhost.definitions));
+    let defined: Vec<_> = vhost.definitions.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    if recovered.definitions != defined {
+        let show = |defined: &[(Vec<u8>, Vec<u8>)]| {
+            let shown = defined.iter().map(|(key, value)| format!("{}: {}x{:?}", String::from_utf8_lossy(key), value.len(), value.first()));
+            shown.collect::<Vec<_>>().join(", ")
+        };
+        return Err(format!("definitions {}, not {}", show(&recovered.definitions), show(&defined)));
     }
     if recovered.highest_queue < vhost.highest_queue {
         return Err(format!("highest queue {}, not {}", recovered.highest_queue, vhost.highest_queue));

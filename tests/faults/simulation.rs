@@ -53,6 +53,8 @@ pub(crate) struct Simulation {
     unsynced: Vec<Written>,
     /// The first so many of them have been written, so only a power cut can take them.
     written: usize,
+    /// A sync failed that nobody was promised anything by; so was nothing since.
+    in_doubt: bool,
     is_faulty: bool,
     trace: bool,
     pub(crate) reopened: usize,
@@ -74,6 +76,7 @@ impl Simulation {
             durable: Model::default(),
             unsynced: Vec::new(),
             written: 0,
+            in_doubt: false,
             is_faulty: false,
             trace: std::env::var_os("TRACE").is_some(),
             reopened: 0,
@@ -117,6 +120,7 @@ impl Simulation {
             3 => {
                 let sealed = self.process().opened.log.seal();
                 self.tell(&("seal", &sealed));
+                self.in_doubt |= sealed.is_err();
                 self.allow(sealed)
             }
             4 => {
@@ -190,6 +194,7 @@ impl Simulation {
         self.tell(&("commit", batches.len(), &committed));
         if let Err(error) = committed {
             self.process().refused = Some((batches, written));
+            self.in_doubt = true;
             return self.allow::<(), _>(Err(error));
         }
         self.committed += batches.len();
@@ -203,6 +208,7 @@ impl Simulation {
 
     /// Everything that was committed is on the disk.
     fn synced(&mut self) {
+        self.in_doubt = false;
         for Written { vhost, changes } in std::mem::take(&mut self.unsynced) {
             changes.iter().for_each(|change| self.durable.vhosts[vhost].apply(change, &mut |_, _, _| {}));
         }
@@ -244,6 +250,7 @@ impl Simulation {
     fn sync(&mut self) -> Verdict {
         let synced = self.process().opened.log.sync();
         self.tell(&("sync", &synced));
+        self.in_doubt |= synced.is_err();
         if synced.is_ok() {
             self.synced();
         }
@@ -403,7 +410,7 @@ impl Simulation {
     /// The process ends, and another one opens what is left.
     fn restart(&mut self, end: End) -> Verdict {
         self.tell(&("restart", end));
-        self.written = if end == End::Killed { self.unsynced.len() } else { 0 };
+        self.written = if end == End::Killed && !self.in_doubt { self.unsynced.len() } else { 0 };
         let refused = self.process.take().and_then(|process| process.refused);
         let mut uncertain = std::mem::take(&mut self.unsynced);
         uncertain.extend(refused.map(|(_, written)| written).unwrap_or_default());
