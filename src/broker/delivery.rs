@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::channel::unacked::Delivery;
 use super::dead_letter::Reason;
 use super::queue::effective::Overflow;
-use super::queue::{Consumer, ConsumerId, Entry, Queue, QueueId, QueueType};
+use super::queue::{ConsumerId, Entry, Queue, QueueId, QueueType};
 use super::settings::Profile;
 use super::timers::Due;
 use super::{Action, At, Broker, ConnectionId, Effects};
@@ -155,15 +155,14 @@ impl Broker {
             let consumer = &self.consumers[id];
             self.trace_delivery(consumer.at(), consumer.queue, &entry);
         }
-        let &Consumer { connection, queue, no_ack, .. } = &self.consumers[id];
-        if self.queues[queue].number != 0 && !(is_new && no_ack) {
-            self.write_delivery(connection, queue, &entry, is_new, effects);
-        }
         let consumer = &mut self.consumers[id];
         let slot = self.connections.get_mut(consumer.connection.index());
         let connection = slot.and_then(Option::as_mut).expect("a consumer's connection is there");
         let channel = connection.channels.get_mut(&consumer.channel).expect("a consumer's channel is open");
         let queue = &mut self.queues[consumer.queue];
+        if queue.number != 0 && !(is_new && consumer.no_ack) && Self::write_delivery(&mut self.log, queue, &entry) && !is_new {
+            effects.hold(consumer.connection);
+        }
         let tag = channel.unacked.next_tag();
         let to = Recipient { channel: consumer.channel, consumer_tag: consumer.tag.as_bytes(), frame_max: connection.opened.frame_max };
         let properties = delivered_properties(queue.kind, &entry, &self.settings.profile);

@@ -1,13 +1,13 @@
 //! What is written down of a virtual host so that it survives: exchanges, queues, bindings and policies as definitions, and what
 //! becomes of messages in durable queues. Queues and exchanges that keep messages have a number there (behaviour O8, X23, B6).
 
+use super::Broker;
 use super::exchange::{Destination, ExchangeId};
 use super::paging::Unneeded;
 use super::policy::Policy;
 use super::queue::level::Span;
 use super::queue::{Entry, Queue, QueueId};
 use super::record::{Enqueue, NEVER, Records, Returned};
-use super::{Broker, ConnectionId, Effects};
 use crate::amqp::{FieldTable, table};
 
 /// Whose messages a number stands for.
@@ -269,19 +269,16 @@ impl Broker {
     }
 
     /// Somebody gets a message that is written down: after a crash it has to come back as redelivered, even though nothing
-    /// else is known of the delivery then. What is written for that reaches further each time, so that it is rarely written;
-    /// the client gets nothing before it is. `is_new`: the message itself is written in the same round.
-    pub(super) fn write_delivery(&mut self, to: ConnectionId, id: QueueId, entry: &Entry, is_new: bool, effects: &mut Effects) {
+    /// else is known of the delivery then. What is written for that reaches further each time, so that it is rarely written.
+    /// Whether it was: then the client gets nothing before that is safe, unless the message itself is written in the same round.
+    pub(super) fn write_delivery(log: &mut Records, queue: &mut Queue, entry: &Entry) -> bool {
         const FURTHEST: u64 = 1 << 16;
-        let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.number != 0) else { return };
         if entry.position < queue.delivered || entry.redelivered || !queue.keeps(&entry.message) {
-            return;
+            return false;
         }
         queue.delivered_ahead = (2 * queue.delivered_ahead + 1).min(FURTHEST);
         queue.delivered = entry.position + queue.delivered_ahead;
-        self.log.delivered(queue.number, queue.delivered);
-        if !is_new {
-            effects.hold(to);
-        }
+        log.delivered(queue.number, queue.delivered);
+        true
     }
 }

@@ -39,7 +39,9 @@ impl Broker {
             }
             return;
         };
-        self.write_delivery(at.connection, id, &entry, false, effects);
+        if Self::write_delivery(&mut self.log, &mut self.queues[id], &entry) {
+            effects.hold(at.connection);
+        }
         let count = |broker: &Self| u32::try_from(broker.queues[id].ready.len()).unwrap_or(u32::MAX);
         // A quorum queue still counts what is dead behind the message.
         let with_dead = count(self);
