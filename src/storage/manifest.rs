@@ -52,12 +52,20 @@ impl Manifest {
         let name = Name::Manifest(number).to_string();
         let failed = |error| Error::io(&name, error);
         let file = disk.open(&name).map_err(failed)?;
-        let (end, sequence) = read(file.as_ref(), number, u64::MAX, take)?;
-        // Whoever wrote the last entry may not have lived to see it on the disk.
+        let mut last = 0;
+        let (end, sequence) = read(file.as_ref(), number, u64::MAX, &mut |entry| {
+            last = batch::size(entry.len());
+            take(entry)
+        })?;
         if file.len().map_err(failed)? != end {
             file.set_len(end).map_err(failed)?;
         }
-        file.sync().map_err(failed)?;
+        // Whoever wrote the last entry may not have lived to see it on the disk. If that was because a sync failed, another
+        // one does nothing for it, unless it is written again.
+        let mut entry = vec![0; last];
+        let at = end - last as u64;
+        let have = file.read_at(&mut entry, at).map_err(failed)?;
+        file.write_at(&entry[..have], at).and_then(|()| file.sync()).map_err(failed)?;
         Ok(Self { number, name, file, end, sequence, snapshot: end, broken: false, next_number: highest + 1 })
     }
 

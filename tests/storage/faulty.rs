@@ -1,6 +1,6 @@
 //! A disk that fails now and then, and forgets what was not synced when the power goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +14,53 @@ const SECTOR: usize = 512;
 struct Inode {
     now: Vec<u8>,
     synced: Vec<u8>,
+    /// Sectors that a sync did not write and that no other will, since the system takes them for written.
+    lost: BTreeSet<usize>,
+}
+
+impl Inode {
+    fn write(&mut self, bytes: &[u8], offset: usize) {
+        let end = offset + bytes.len();
+        if self.now.len() < end {
+            self.now.resize(end, 0);
+        }
+        self.now[offset..end].copy_from_slice(bytes);
+        for sector in offset / SECTOR..end.div_ceil(SECTOR) {
+            self.lost.remove(&sector);
+        }
+    }
+
+    fn sync(&mut self) {
+        let before = std::mem::replace(&mut self.synced, self.now.clone());
+        for sector in &self.lost {
+            let at = sector * SECTOR;
+            let end = (at + SECTOR).min(self.synced.len());
+            if at < end {
+                self.synced[at..end].fill(0);
+                let old = before.get(at..end.min(before.len())).unwrap_or_default();
+                self.synced[at..at + old.len()].copy_from_slice(old);
+            }
+        }
+    }
+
+    /// Some sectors come to the disk. Of the others the system forgets that they did not, or what was in them.
+    fn fail_to_sync(&mut self, random: &mut Random) {
+        let forgets_contents = random.one_in(2);
+        for sector in 0..self.now.len().div_ceil(SECTOR) {
+            let range = sector * SECTOR..((sector + 1) * SECTOR).min(self.now.len());
+            let old = self.synced.get(range.start..range.end.min(self.synced.len())).unwrap_or_default().to_vec();
+            if self.now[range.clone()] == old || random.one_in(2) {
+                continue;
+            }
+            if forgets_contents {
+                self.now[range.clone()].fill(0);
+                self.now[range.start..range.start + old.len()].copy_from_slice(&old);
+            } else {
+                self.lost.insert(sector);
+            }
+        }
+        self.sync();
+    }
 }
 
 type Shared = Arc<Mutex<Inode>>;
@@ -83,7 +130,7 @@ impl Faulty {
             .into_iter()
             .map(|(name, _)| {
                 let now = from.contents(&name).expect("it is there");
-                (name, Arc::new(Mutex::new(Inode { synced: now.clone(), now })))
+                (name, Arc::new(Mutex::new(Inode { synced: now.clone(), now, lost: BTreeSet::new() })))
             })
             .collect();
         let durable = names.clone();
@@ -222,12 +269,7 @@ impl File for FaultyFile {
             Ok(()) => bytes.len(),
             Err(_) => self.disk.lock().expect("a lock").random.index(bytes.len() + 1),
         };
-        let mut inode = self.inode.lock().expect("a lock");
-        let end = place(offset) + length;
-        if inode.now.len() < end {
-            inode.now.resize(end, 0);
-        }
-        inode.now[place(offset)..end].copy_from_slice(&bytes[..length]);
+        self.inode.lock().expect("a lock").write(&bytes[..length], place(offset));
         failed
     }
 
@@ -237,25 +279,12 @@ impl File for FaultyFile {
         Ok(())
     }
 
-    /// A sync that fails leaves nobody knows what on the disk, and the next one succeeds without doing anything for it:
-    /// the sectors that were lost are gone.
     fn sync(&self) -> io::Result<()> {
         let failed = self.roll();
         let mut inode = self.inode.lock().expect("a lock");
-        if failed.is_ok() {
-            inode.synced = inode.now.clone();
-        } else {
-            let mut disk = self.disk.lock().expect("a lock");
-            let Inode { now, synced } = &mut *inode;
-            synced.resize(now.len(), 0);
-            for at in (0..now.len()).step_by(SECTOR) {
-                let end = (at + SECTOR).min(now.len());
-                if disk.random.one_in(2) {
-                    synced[at..end].copy_from_slice(&now[at..end]);
-                } else {
-                    now[at..end].copy_from_slice(&synced[at..end]);
-                }
-            }
+        match &failed {
+            Ok(()) => inode.sync(),
+            Err(_) => inode.fail_to_sync(&mut self.disk.lock().expect("a lock").random),
         }
         failed
     }
