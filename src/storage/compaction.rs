@@ -5,6 +5,7 @@
 //! the difference, the segment is read once to find out.
 
 use super::Mover;
+use super::batch::FILE_HEADER;
 use super::error::Error;
 use super::fold::Prepared;
 use super::index::{Index, Key, Run, Segment};
@@ -25,6 +26,12 @@ enum Step {
     Weigh(u64),
     /// Write what is alive in these to a new one.
     Merge(Vec<u64>),
+}
+
+/// Bytes of its messages, alive or not. Its header does not count: a segment of one short message would have little alive
+/// in it however often it is written anew.
+fn content(segment: &Segment) -> u64 {
+    segment.length.saturating_sub(FILE_HEADER as u64)
 }
 
 impl Mover {
@@ -58,7 +65,7 @@ impl Mover {
         let readable = || index.segments.iter().filter(|(id, _)| !self.unreadable.contains(id));
         let (mut length, mut live, mut least) = (0u64, 0u64, 0u64);
         for (_, segment) in readable() {
-            length += segment.length;
+            length += content(segment);
             live += segment.live;
             least += segment.live_at_least;
         }
@@ -84,7 +91,10 @@ impl Mover {
     /// The segments with the least alive in them, as long as it is a file's worth together.
     fn deadest<'a>(&self, segments: impl Iterator<Item = (&'a u64, &'a Segment)>) -> Vec<u64> {
         let mut shares: Vec<(u64, u64, u64, u64)> = segments
-            .map(|(id, segment)| (segment.live.saturating_mul(1024) / segment.length.max(1), *id, segment.live, segment.length))
+            .map(|(id, segment)| {
+                let length = content(segment);
+                (segment.live.saturating_mul(1024) / length.max(1), *id, segment.live, length)
+            })
             .collect();
         shares.sort_unstable();
         let mut survivors = 0;

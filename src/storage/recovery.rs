@@ -32,7 +32,7 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options, vhosts: &[&str], progress: &
             Manifest::open(disk.as_ref(), number, highest, &mut |entry| state::apply(entry, Some(&mut index), Some(&mut definitions)))?
         }
     };
-    found.check_segments(&index)?;
+    found.check_segments(&mut index)?;
     // Their files go with everything else that is left over.
     index.dead.clear();
     let chain = chain(disk.as_ref(), &found.logs, definitions.done)?;
@@ -116,13 +116,14 @@ impl Contents {
         })
     }
 
-    fn check_segments(&self, index: &Index) -> Result<(), Error> {
-        for (id, segment) in &index.segments {
+    fn check_segments(&self, index: &mut Index) -> Result<(), Error> {
+        for (id, segment) in &mut index.segments {
             let name = Name::Segment(*id).to_string();
             match self.segments.get(id) {
                 None => return Err(Error::damaged(&name, 0, "the file is missing")),
                 Some(length) if *length < segment.length => return Err(Error::damaged(&name, *length, "the file ends too early")),
-                Some(_) => {}
+                // Runs at its end that have ended as a whole are not in the manifest, but still take their room.
+                Some(length) => segment.length = *length,
             }
         }
         Ok(())
