@@ -160,6 +160,9 @@ impl Mover {
             let open = self.shared.files.get(Name::Segment(run.segment))?;
             let mut walk = open.walk((run.offset, run.offset + run.length), PORTION, buffer);
             while let Some(found) = walk.next()? {
+                if !(run.first..=run.last).contains(&found.position) {
+                    return Err(walk.damaged(found.offset, "a message is not where it belongs"));
+                }
                 if ranges::contains(run.gone(), found.position) {
                     continue;
                 }
