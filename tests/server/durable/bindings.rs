@@ -7,7 +7,7 @@ use super::{BOTH, Client};
 use crate::support::broker::Home;
 use crate::support::client::{arguments, soon, words};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn bindings_of_every_kind_come_back() {
     for how in BOTH {
         let home = Home::new();
@@ -53,7 +53,7 @@ async fn bindings_of_every_kind_come_back() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_binding_with_a_transient_end_is_gone() {
     for how in BOTH {
         let home = Home::new();
@@ -79,7 +79,7 @@ async fn a_binding_with_a_transient_end_is_gone() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_was_unbound_stays_unbound() {
     for how in BOTH {
         let home = Home::new();
@@ -116,7 +116,7 @@ async fn what_was_unbound_stays_unbound() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn bindings_go_with_either_end() {
     let home = Home::new();
     let broker = home.start();

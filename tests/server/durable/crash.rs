@@ -33,7 +33,7 @@ fn binding(queue: &str, exchange: &str, key: &str) -> Fields {
     Fields::new().short(0).text(queue).text(exchange).text(key)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn each_answer_holds() {
     let home = Home::new();
     last_word(&home, EXCHANGE_DECLARE, &durable_exchange("x"), EXCHANGE_DECLARE_OK);
@@ -78,7 +78,7 @@ async fn each_answer_holds() {
 }
 
 /// Every confirm that came before the broker was killed holds, and what comes back is a beginning of what was sent.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_was_confirmed_before_a_crash_in_the_middle_is_there() {
     const SENT: u64 = 3000;
     let home = Home::new();
@@ -109,7 +109,7 @@ async fn what_was_confirmed_before_a_crash_in_the_middle_is_there() {
 }
 
 /// A commit without its answer may have happened or not, but as a whole.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_commit_that_was_not_answered_is_whole_or_nothing() {
     for n in 0..4 {
         let home = Home::new();

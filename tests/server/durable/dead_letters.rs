@@ -24,7 +24,7 @@ fn deaths(message: &Delivery) -> Vec<(String, String, i64)> {
 }
 
 /// A message goes round between a queue that it is rejected from and one where it waits, over restarts.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_history_of_a_message_goes_on_after_a_restart() {
     for how in BOTH {
         let home = Home::new();
@@ -52,7 +52,7 @@ async fn the_history_of_a_message_goes_on_after_a_restart() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_dead_letter_of_a_crash_is_in_one_queue_only() {
     for how in BOTH {
         let home = Home::new();
@@ -73,7 +73,7 @@ async fn a_dead_letter_of_a_crash_is_in_one_queue_only() {
 }
 
 /// Held until the queue behind the exchange takes them, over restarts (behaviour Q16).
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn dead_letters_that_wait_for_their_queue_are_not_lost() {
     for how in BOTH {
         let home = Home::new();

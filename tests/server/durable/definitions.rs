@@ -24,7 +24,7 @@ fn types() -> Vec<(&'static str, Vec<(&'static str, AMQPValue)>)> {
     ]
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn exchanges_of_every_type_come_back_as_they_were() {
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     for how in BOTH {
@@ -63,7 +63,7 @@ async fn exchanges_of_every_type_come_back_as_they_were() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn arguments_of_exchanges_still_count() {
     let home = Home::new();
     let broker = home.start();
@@ -106,7 +106,7 @@ fn queues() -> Vec<(&'static str, Vec<(&'static str, AMQPValue)>)> {
     ]
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn queues_of_every_type_come_back_with_their_arguments() {
     for how in BOTH {
         let home = Home::new();
@@ -145,7 +145,7 @@ async fn queues_of_every_type_come_back_with_their_arguments() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn transient_and_exclusive_queues_are_gone() {
     for how in BOTH {
         let home = Home::new();
@@ -180,7 +180,7 @@ async fn transient_and_exclusive_queues_are_gone() {
 
 /// A durable queue that deletes itself goes with its last consumer; one that never had any, or whose broker was killed under
 /// it, is there again.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_durable_queue_that_deletes_itself() {
     for how in BOTH {
         let home = Home::new();
@@ -206,7 +206,7 @@ async fn a_durable_queue_that_deletes_itself() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_was_deleted_stays_deleted() {
     for how in BOTH {
         let home = Home::new();
@@ -236,7 +236,7 @@ async fn what_was_deleted_stays_deleted() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn policies_of_the_definitions_file_are_there_without_the_file() {
     let policy = r#"{"vhost": "/", "name": "p", "pattern": "^p", "apply-to": "queues", "definition": {"max-length": 2}}"#;
     let operator =

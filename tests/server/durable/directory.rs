@@ -18,7 +18,7 @@ fn refusal(broker: &Command, data: &Path) -> String {
     one_line(command.args(["--amqp", "127.0.0.1:0", "--log", "error", "--data-dir"]).arg(data), 1)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn only_one_process_has_it() {
     let home = Home::new();
     let broker = home.start();
@@ -67,7 +67,7 @@ fn unprivileged(folder: &Path) -> Command {
     command
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_that_is_read_only_is_named_in_one_line() {
     let home = Home::new();
     let broker = home.start();
@@ -89,7 +89,7 @@ async fn one_that_is_read_only_is_named_in_one_line() {
 }
 
 /// The end of a process takes nothing from the system's memory, whenever that is synced.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn every_setting_of_fsync_outlives_a_killed_process() {
     for fsync in ["never", "200", "always"] {
         for how in super::BOTH {
@@ -123,7 +123,7 @@ fn settings_that_are_none() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn in_memory_goes_before_the_file() {
     let scratch = Scratch::new();
     let data = scratch.path("data");
@@ -137,7 +137,7 @@ async fn in_memory_goes_before_the_file() {
     assert!(!data.exists());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_file_names_it() {
     let scratch = std::sync::Arc::new(Scratch::new());
     let config = scratch.file("leveret.conf", &format!("data_dir = {}\n", scratch.path("named").display()));

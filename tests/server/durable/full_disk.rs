@@ -37,7 +37,7 @@ impl Room {
     fn shrink(&self, broker: &Broker) {
         match self {
             Self::Volume(volume) => volume.fill(34),
-            Self::Limit => limit(broker, "4194304"),
+            Self::Limit => limit(broker, "1500000"),
         }
     }
 
@@ -155,19 +155,19 @@ async fn assert_all_there(home: &Home, room: &Room, sent: u64) {
     assert!(numbers.eq(0..sent), "each once, in order");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn publishers_wait_while_writing_fails() {
     a_full_disk(&Home::with_config("disk_free_limit.absolute = 0\n"), &Room::Limit).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn publishers_wait_while_the_disk_is_full() {
     let home = Home::with_config("disk_free_limit.absolute = 0\n");
     let room = Volume::new(&home.data(), 64).map_or(Room::Limit, Room::Volume);
     a_full_disk(&home, &room).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_was_confirmed_outlives_a_crash_on_a_full_disk() {
     let home = Home::with_config("disk_free_limit.absolute = 0\n");
     let room = Volume::new(&home.data(), 64).map_or(Room::Limit, Room::Volume);
@@ -217,7 +217,7 @@ fn too_little_free_room_raises_the_alarm_at_the_start() {
     other.expect((60, 72));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_alarm_ends_when_there_is_room() {
     let home = Home::with_config("disk_free_limit.absolute = 40MiB\n");
     // Where the system lets nobody have a volume, its own has more than enough room: there is no alarm at all.
@@ -230,7 +230,7 @@ async fn the_alarm_ends_when_there_is_room() {
         let mut publisher = Publisher::new(&broker);
         publisher.publish();
         publisher.until_confirmed();
-        volume.fill(50);
+        volume.fill(70);
         assert_is_blocked_by_the_disk(&publisher.next_other());
         publisher.publish();
         volume.clear();

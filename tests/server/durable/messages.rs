@@ -49,7 +49,7 @@ fn all_properties() -> BasicProperties {
         .with_delivery_mode(2)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn bodies_of_every_size_with_all_properties_in_order() {
     for how in BOTH {
         let home = Home::new();
@@ -83,7 +83,7 @@ async fn bodies_of_every_size_with_all_properties_in_order() {
 }
 
 /// Twice, so that what came back once is written down still.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn messages_outlive_any_number_of_restarts() {
     let home = Home::new();
     let broker = home.start();
@@ -105,7 +105,7 @@ async fn messages_outlive_any_number_of_restarts() {
     assert_eq!(Client::of(&broker).await.bodies("q").await, expected);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn transient_messages_survive_only_where_every_message_does() {
     let log = [("x-queue-type", words("stream"))];
     for how in BOTH {
@@ -135,7 +135,7 @@ async fn transient_messages_survive_only_where_every_message_does() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_message_to_many_queues() {
     for how in BOTH {
         let home = Home::new();
@@ -166,7 +166,7 @@ async fn one_message_to_many_queues() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_was_purged_or_acknowledged_does_not_come_back() {
     for how in BOTH {
         let home = Home::new();
@@ -200,7 +200,7 @@ async fn what_was_purged_or_acknowledged_does_not_come_back() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn priorities_keep_their_order() {
     for how in BOTH {
         let home = Home::new();
@@ -221,7 +221,7 @@ async fn priorities_keep_their_order() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn bounds_hold_for_what_has_come_back() {
     let home = Home::new();
     let broker = home.start();
@@ -241,7 +241,7 @@ async fn bounds_hold_for_what_has_come_back() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_queue_that_deduplicates_knows_what_is_in_it() {
     for how in BOTH {
         let home = Home::new();
@@ -268,7 +268,7 @@ async fn a_queue_that_deduplicates_knows_what_is_in_it() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_transaction_is_there_as_a_whole_or_not_at_all() {
     for how in BOTH {
         let home = Home::new();

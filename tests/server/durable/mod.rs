@@ -1,4 +1,5 @@
 //! What survives a restart, and what does not: brokers with a data directory that are stopped, or killed, and started again.
+//! The runtime has a thread of its own: lapin has to answer connection.close while a test waits for the broker's end.
 
 mod backlog;
 mod bindings;

@@ -24,7 +24,7 @@ async fn reject(client: &Client, body: &str) {
     soon(got.reject(BasicRejectOptions { requeue: true })).await.expect("sent");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn returns_are_counted_over_restarts_up_to_the_limit() {
     for how in BOTH {
         let home = Home::new();
@@ -56,7 +56,7 @@ async fn returns_are_counted_over_restarts_up_to_the_limit() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn those_that_came_back_come_first_in_the_order_in_which_they_did() {
     for how in BOTH {
         let home = Home::new();
@@ -86,7 +86,7 @@ async fn those_that_came_back_come_first_in_the_order_in_which_they_did() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn priorities_of_quorum_queues() {
     for how in BOTH {
         let home = Home::new();

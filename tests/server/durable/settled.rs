@@ -6,7 +6,7 @@ use crate::support::broker::{End, Home};
 use crate::support::client::{self, consume, next, prefetch, soon, text};
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn after_an_orderly_stop_what_was_never_delivered_is_not_redelivered() {
     let home = Home::new();
     let broker = home.start();
@@ -32,7 +32,7 @@ async fn after_an_orderly_stop_what_was_never_delivered_is_not_redelivered() {
     assert_eq!(client.marked("q").await, ["again: 1", "again: 3", "again: 4", "5"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_was_delivered_before_a_crash_comes_back_redelivered() {
     let home = Home::new();
     let broker = home.start();
@@ -66,7 +66,7 @@ async fn what_was_delivered_before_a_crash_comes_back_redelivered() {
     assert_eq!(left, ["4"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_was_delivered_long_ago_is_still_redelivered_after_two_crashes() {
     let home = Home::new();
     let broker = home.start();
@@ -84,7 +84,7 @@ async fn what_was_delivered_long_ago_is_still_redelivered_after_two_crashes() {
     assert_eq!(client.marked("q").await, ["again: 1", "2"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_came_back_before_the_stop_is_redelivered_in_its_place() {
     for how in BOTH {
         let home = Home::new();
@@ -116,7 +116,7 @@ async fn what_came_back_before_the_stop_is_redelivered_in_its_place() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn acknowledgements_of_many_at_once() {
     for how in BOTH {
         let home = Home::new();
@@ -145,7 +145,7 @@ async fn acknowledgements_of_many_at_once() {
 
 /// An ack that was followed by a confirm on the same channel has been written down; what it ended does not come back, even if
 /// the queue is then declared, read and left alone over and over.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_has_ended_stays_ended_over_many_restarts() {
     let home = Home::new();
     let broker = home.start();

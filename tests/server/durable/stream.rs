@@ -36,7 +36,7 @@ async fn started(home: &Home) -> (Broker, Client) {
     (broker, client)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn offsets_are_the_same() {
     for how in BOTH {
         let home = Home::new();
@@ -66,7 +66,7 @@ async fn offsets_are_the_same() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_time_from_before_the_restart() {
     let home = Home::new();
     let (broker, client) = started(&home).await;
@@ -86,7 +86,7 @@ async fn a_time_from_before_the_restart() {
     assert_eq!(next_of(&mut reader).await, (0, "early".to_owned()));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn filters_still_find_what_is_theirs() {
     let home = Home::new();
     let (broker, client) = started(&home).await;
@@ -107,7 +107,7 @@ async fn filters_still_find_what_is_theirs() {
     assert_eq!(next_of(&mut reader).await, (2, "3".to_owned()));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn retention_by_size_goes_on() {
     for how in BOTH {
         let home = Home::new();
@@ -137,7 +137,7 @@ async fn retention_by_size_goes_on() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_became_too_old_while_nobody_was_there_is_gone() {
     let home = Home::new();
     let (broker, client) = started(&home).await;

@@ -18,7 +18,7 @@ fn once_passed(time: Duration, then: SystemTime) {
     eventually("time passes", || then.elapsed().is_ok_and(|passed| passed > time).then_some(()));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_expired_while_nobody_was_there_is_dead_lettered_at_the_start() {
     for how in BOTH {
         let home = Home::new();
@@ -57,7 +57,7 @@ async fn what_expired_while_nobody_was_there_is_dead_lettered_at_the_start() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_has_time_left_has_no_more_than_that() {
     for how in BOTH {
         let home = Home::new();
@@ -78,7 +78,7 @@ async fn what_has_time_left_has_no_more_than_that() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_queue_that_expires_is_there_for_its_time_after_the_start() {
     let home = Home::new();
     let broker = home.start();
@@ -105,7 +105,7 @@ async fn a_queue_that_expires_is_there_for_its_time_after_the_start() {
     assert!(client.has_queue("other").await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn delayed_messages_come_when_they_are_due() {
     for how in BOTH {
         let home = Home::new();
@@ -140,7 +140,7 @@ async fn delayed_messages_come_when_they_are_due() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn delayed_messages_go_with_their_exchange() {
     let home = Home::new();
     let broker = home.start();
