@@ -45,7 +45,7 @@ async fn the_history_of_a_message_goes_on_after_a_restart() {
             assert_eq!(deaths(&got), [("wait".to_owned(), "expired".to_owned(), round), ("work".to_owned(), "rejected".to_owned(), round)]);
             assert_eq!(header(&got, "x-first-death-reason"), words("rejected"), "after {how:?}");
             assert_eq!(header(&got, "x-last-death-queue"), words("wait"), "after {how:?}");
-            assert_eq!(got.properties.message_id().as_ref().map(|id| id.as_str()), Some("id"));
+            assert_eq!(got.properties.message_id(), &Some("id".into()));
             soon(got.reject(BasicRejectOptions { requeue: true })).await.expect("sent");
             eventually_ready(&client.channel, "work", 1).await;
         }
