@@ -98,7 +98,8 @@ impl Broker {
         self.connection_created(id);
     }
 
-    /// One method, with its content, from a connection.
+    /// One method, with its content, from a connection. Inlined where it is hot: three calls less for each message.
+    #[inline(always)]
     pub(super) fn command(&mut self, id: ConnectionId, command: Command, effects: &mut Effects) {
         let Some(connection) = self.connection(id) else { return };
         if let Some(stalled) = &mut connection.stalled {

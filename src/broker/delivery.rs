@@ -160,8 +160,11 @@ impl Broker {
         let connection = slot.and_then(Option::as_mut).expect("a consumer's connection is there");
         let channel = connection.channels.get_mut(&consumer.channel).expect("a consumer's channel is open");
         let queue = &mut self.queues[consumer.queue];
-        if queue.number != 0 && !(is_new && consumer.no_ack) && Self::write_delivery(&mut self.log, queue, &entry) && !is_new {
-            effects.hold(consumer.connection);
+        if queue.number != 0 && !(is_new && consumer.no_ack) {
+            let written = Self::write_delivery(&mut self.log, queue, &entry);
+            if written && !is_new {
+                effects.hold(consumer.connection);
+            }
         }
         let tag = channel.unacked.next_tag();
         let to = Recipient { channel: consumer.channel, consumer_tag: consumer.tag.as_bytes(), frame_max: connection.opened.frame_max };

@@ -350,6 +350,7 @@ impl Broker {
         }
     }
 
+    #[inline(never)]
     fn go_on(&mut self, id: ConnectionId, stalled: Stalled, effects: &mut Effects) {
         let Stalled { queue, name, at, no_ack, mut waiting } = stalled;
         if self.connection(id).is_some_and(|connection| !connection.is_blocked()) {

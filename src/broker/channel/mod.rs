@@ -77,6 +77,7 @@ impl Broker {
         self.channel(at).expect("methods are dispatched to open channels only")
     }
 
+    #[inline(always)]
     pub(super) fn channel_command(&mut self, connection: ConnectionId, command: Command, effects: &mut Effects) {
         let (channel, class_method) = match &command {
             Command::Publish(channel, _) => (*channel, method::BASIC_PUBLISH),
@@ -105,6 +106,7 @@ impl Broker {
         }
     }
 
+    #[inline(always)]
     fn dispatch(&mut self, at: At, command: Command, effects: &mut Effects) -> Result<(), Error> {
         match command {
             Command::Publish(_, publish) => self.basic_publish(at, publish, effects),
