@@ -11,7 +11,7 @@ use leveret::storage::{Batch, Disk, Load, Opened, Options, Sealed, open};
 
 use crate::check::{Recovery, Verdict, View, Whole};
 use crate::choice::{Positions, Tastes};
-use crate::disk::{End, SimDisk};
+use crate::disk::{End, Faults, SimDisk};
 use crate::model::{self, Change, Counts, Entry, Model, VHOSTS, Vhost};
 use crate::random::Random;
 
@@ -89,7 +89,7 @@ impl Simulation {
     }
 
     pub(crate) fn run(&mut self, steps: usize) -> Verdict {
-        self.open(Vec::new())?;
+        self.open(&[])?;
         for _ in 0..steps {
             self.step()?;
             if self.disk.has_ended() {
@@ -173,7 +173,7 @@ impl Simulation {
     }
 
     fn heal(&mut self) {
-        self.disk.set_faults(|faults| faults.heal());
+        self.disk.set_faults(Faults::heal);
         self.is_faulty = false;
     }
 
@@ -415,12 +415,12 @@ impl Simulation {
         let mut uncertain = std::mem::take(&mut self.unsynced);
         uncertain.extend(refused.map(|(_, written)| written).unwrap_or_default());
         self.disk.restart(end);
-        self.open(uncertain)
+        self.open(&uncertain)
     }
 
     /// Opens what is there, after however many attempts that fail or end half-way. It has what was durable, and of what is
     /// uncertain the first so many batches.
-    fn open(&mut self, uncertain: Vec<Written>) -> Verdict {
+    fn open(&mut self, uncertain: &[Written]) -> Verdict {
         self.is_faulty = false;
         let opened = loop {
             if self.random.percent(30) {
@@ -450,7 +450,7 @@ impl Simulation {
         self.reopened += 1;
         let mut model = self.durable.clone();
         let mut matching = Recovery { opened: &opened, random: &mut self.random }.check(&model).map(|()| model.clone());
-        for (count, Written { vhost, changes }) in (1..).zip(&uncertain) {
+        for (count, Written { vhost, changes }) in (1..).zip(uncertain) {
             changes.iter().for_each(|change| model.vhosts[*vhost].apply(change, &mut |_, _, _| {}));
             let verdict = Recovery { opened: &opened, random: &mut self.random }.check(&model).map(|()| model.clone());
             matching = match (matching, verdict) {

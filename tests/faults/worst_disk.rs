@@ -28,7 +28,8 @@ fn what_is_synced_stays() {
         file.write_at(&[2; 100], 300).expect("a write");
         disk.restart(End::PowerCut);
         let bytes = content(&disk, "a").expect("its name was synced");
-        let untouched = [&bytes[..300 / 512 * 512], &bytes[512..]].concat();
+        // Whatever became of the first sector, in which the write was.
+        let untouched = &bytes[512..];
         assert!(untouched.iter().all(|byte| *byte == 1) && bytes.len() == 8192, "seed {seed}");
     }
 }
