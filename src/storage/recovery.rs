@@ -285,10 +285,18 @@ fn recovered(definitions: Definitions, index: &Index, numbers: &[u32]) -> Vec<Re
     };
     for (key, level, run) in index.all() {
         let body_bytes = u128::from(run.body_bytes) * u128::from(run.alive) / u128::from(run.count.max(1));
+        // A stream counts its messages by these, so what ended at either end is not among them.
+        let (mut first, mut last) = (run.first, run.last);
+        if let Some((_, to)) = run.gone().first().filter(|(from, _)| *from == first) {
+            first = to + 1;
+        }
+        if let Some((from, _)) = run.gone().last().filter(|(_, to)| *to == last) {
+            last = from - 1;
+        }
         let run = Run {
             level,
-            first: run.first,
-            last: run.last,
+            first,
+            last,
             count: run.alive.into(),
             body_bytes: u64::try_from(body_bytes).unwrap_or(u64::MAX),
             timed: run.timed.min(run.alive).into(),
