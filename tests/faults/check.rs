@@ -168,12 +168,6 @@ fn check_queue(recovered: &RecoveredQueue, queue: &Queue) -> Verdict {
         if let Some((position, _)) = entries().find(|(position, _)| !runs().any(|run| (run.first..=run.last).contains(position))) {
             return Err(format!("level {level}: {position} is in none of {:?}", recovered.runs));
         }
-        if let Some(run) = runs()
-            .filter(|_| std::env::var_os("NORUN").is_none())
-            .find(|run| [run.first, run.last].iter().any(|end| !queue.entries.contains_key(&(level, *end))))
-        {
-            return Err(format!("level {level}: {run:?} does not begin and end with messages that are there"));
-        }
         let timed = entries().filter(|(_, entry)| entry.at != leveret::broker::record::NEVER).count() as u64;
         if runs().map(|run| run.timed).sum::<u64>() < timed {
             return Err(format!("level {level}: {timed} messages have a time, not {:?}", recovered.runs));

@@ -10,6 +10,7 @@ mod model;
 #[allow(dead_code, reason = "shared with the simulation of the broker")]
 mod random;
 mod simulation;
+mod streams;
 mod worst_disk;
 
 use simulation::Simulation;
