@@ -72,7 +72,7 @@ fn next(queue: usize) -> Option<usize> {
 }
 
 impl Ledger {
-    pub(crate) fn fault(&mut self, text: String) {
+    pub(crate) fn fault(&mut self, text: impl std::fmt::Display) {
         self.faults.push(format!("round {}: {text}", self.round));
     }
 
