@@ -77,7 +77,7 @@ impl World {
     pub(crate) fn round(&mut self) {
         self.ledger.round += 1;
         let (mut node, address) = self.start();
-        let definitions = std::mem::take(&mut self.definitions);
+        let definitions = self.definitions.clone();
         let round = self.ledger.round;
         let load = Load::start(address, round, definitions, self.stream.len(), &mut self.next_publisher, &mut self.random);
         // The moment at which it is killed is what is random here.
@@ -110,7 +110,10 @@ impl World {
             if let Err(fault) = self.stream.check(&account.read) {
                 self.ledger.fault(fault);
             }
-            self.definitions = account.definitions.unwrap_or(std::mem::take(&mut self.definitions));
+            // Whoever found no broker any more has changed nothing.
+            if let Some(definitions) = account.definitions {
+                self.definitions = definitions;
+            }
         }
         sent.iter().filter(|sent| sent.route.key == topology::STREAM).for_each(|sent| self.stream.publish(sent));
         self.ledger.enter(sent, &consumed, manner);
