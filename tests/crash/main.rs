@@ -7,6 +7,7 @@
 mod client;
 mod consuming;
 mod declaring;
+mod disk_use;
 mod ledger;
 mod load;
 mod message;
