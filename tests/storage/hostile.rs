@@ -32,7 +32,7 @@ fn pick(random: &mut Random, disk: &MemoryDisk) -> String {
 }
 
 /// Changes a few bytes, most of them where there is something.
-fn scribble(random: &mut Random, bytes: &mut Vec<u8>) {
+fn scribble(random: &mut Random, bytes: &mut [u8]) {
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     for _ in 0..=random.below(4) {
         if used == 0 {
