@@ -10,6 +10,7 @@ mod directory;
 mod full_disk;
 mod messages;
 mod quorum;
+mod repairing;
 mod settled;
 mod stream;
 mod time;
