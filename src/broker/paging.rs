@@ -136,11 +136,20 @@ impl Broker {
         entry
     }
 
+    /// Asks for all that is on disk alone, a portion of each level at a time.
+    pub(super) fn want_all(&mut self, id: QueueId) {
+        const PORTION: usize = 4 * 1024 * 1024;
+        let queue = &mut self.queues[id];
+        while let Some((level, first, last)) = queue.ready.wants_load(u64::MAX, usize::MAX) {
+            self.loads.push(Load { queue: queue.number, level, first, last, max_bytes: PORTION, purpose: Purpose::All });
+        }
+    }
+
     /// Asks for what is behind the head, if that is short.
     pub(super) fn want_head(&mut self, id: QueueId) {
         let half = self.window() / 2;
         let Some(queue) = self.queues.get_mut(id) else { return };
-        if let Some((level, first, last)) = queue.ready.wants_load(half) {
+        if let Some((level, first, last)) = queue.ready.wants_load(half, 2) {
             let max_bytes = usize::try_from(half).unwrap_or(usize::MAX);
             self.loads.push(Load { queue: queue.number, level, first, last, max_bytes, purpose: Purpose::Head });
             self.note_unneeded(id);
@@ -272,6 +281,9 @@ impl Broker {
 
     fn head_loaded(&mut self, id: QueueId, loaded: Loaded, effects: &mut Effects) {
         let Loaded { load, messages, complete } = loaded;
+        if !self.queues[id].ready.awaits(load.level, load.first) {
+            return;
+        }
         let next = behind(&load, &messages, complete);
         let mut entries = Vec::with_capacity(messages.len());
         for stored in messages {
@@ -287,9 +299,8 @@ impl Broker {
             entries.push(entry);
         }
         self.queues[id].ready.loaded(load.level, entries, next);
-        if load.purpose == Purpose::All && !complete {
-            self.loads.push(Load { first: next, ..load });
-            return;
+        if load.purpose == Purpose::All {
+            self.want_all(id);
         }
         self.drop_overflow(id);
         self.want_head(id);
@@ -306,6 +317,7 @@ impl Broker {
             let entry = Entry { redelivered: true, ..self.restored(id, stored) };
             self.queues[id].ready.requeue(entry);
         }
+        self.settle_head(id);
     }
 
     /// Messages of a priority that the queue knows no more become new ones of the highest that it knows.

@@ -154,9 +154,7 @@ impl Broker {
             self.loads.push(Load { level, purpose: Purpose::Returned(order), ..load.clone() });
         }
         if self.queues[id].deduplication.is_some() {
-            while let Some((level, first, last)) = self.queues[id].ready.wants_load(u64::MAX) {
-                self.loads.push(Load { level, first, last, ..load.clone() });
-            }
+            self.want_all(id);
         } else if self.queues[id].ready.has_expiring() {
             self.want_head(id);
         }

@@ -10,6 +10,7 @@ mod coverage;
 mod delayed;
 mod hostile;
 mod in_process;
+mod paging;
 mod properties;
 mod scenario;
 mod simulation;

@@ -49,8 +49,8 @@ struct Paged {
     tail: VecDeque<Entry>,
     /// Bytes of memory that the head takes.
     head_memory: u64,
-    /// The next messages of the span have been asked for.
-    loading: bool,
+    /// The next messages of the span have been asked for, from this position on.
+    loading: Option<u64>,
 }
 
 /// Invariant: positions in `published`, then the span, then the tail rise, as do those in each; `requeued` holds only what
@@ -256,9 +256,14 @@ impl Level {
 
     /// The positions to load next, if the head is short and they have not been asked for: they have been, now.
     pub(super) fn wants_load(&mut self, window: u64) -> Option<(u64, u64)> {
-        let paged = self.paged.as_mut().filter(|paged| !paged.loading && paged.head_memory <= window)?;
-        paged.loading = true;
+        let paged = self.paged.as_mut().filter(|paged| paged.loading.is_none() && paged.head_memory <= window)?;
+        paged.loading = Some(paged.span.first);
         Some((paged.span.first, paged.span.last))
+    }
+
+    /// Whether messages from this position on are waited for; those of a span that was dropped meanwhile are not.
+    pub(super) fn awaits(&self, first: u64) -> bool {
+        self.paged.as_ref().is_some_and(|paged| paged.loading == Some(first))
     }
 
     pub(super) fn has_span(&self) -> bool {
@@ -273,7 +278,7 @@ impl Level {
     /// Takes in all messages of the span up to `next`.
     pub(super) fn loaded(&mut self, entries: Vec<Entry>, next: u64) {
         let Some(paged) = &mut self.paged else { return };
-        paged.loading = false;
+        paged.loading = None;
         paged.span.first = next;
         for entry in entries {
             let span = &mut paged.span;

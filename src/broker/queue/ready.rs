@@ -293,9 +293,9 @@ impl Ready {
         self.next_position = self.next_position.max(highest + 1);
     }
 
-    /// Which positions to load next, of the level whose turn it is or of the one after it, if its head is short of `window`
+    /// Which positions to load next, of the first so many levels from the one whose turn it is, if a head is short of `window`
     /// bytes of memory. They are not named again until they have been loaded.
-    pub fn wants_load(&mut self, window: u64) -> Option<(u8, u64, u64)> {
+    pub fn wants_load(&mut self, window: u64, first: usize) -> Option<(u8, u64, u64)> {
         if self.paged == 0 {
             return None;
         }
@@ -303,8 +303,17 @@ impl Ready {
             return self.lowest.wants_load(window).map(|(first, last)| (0, first, last));
         };
         let levels = (1..=u8::MAX).zip(&mut higher.levels).rev().chain(std::iter::once((0, &mut self.lowest)));
-        let mut next = levels.filter(|(_, level)| !level.is_empty()).take(2);
+        let mut next = levels.filter(|(_, level)| !level.is_empty()).take(first);
         next.find_map(|(priority, level)| level.wants_load(window).map(|(first, last)| (priority, first, last)))
+    }
+
+    /// Whether messages of this priority from this position on are still waited for.
+    #[must_use]
+    pub fn awaits(&self, priority: u8, first: u64) -> bool {
+        match &self.higher {
+            Some(higher) if priority > 0 => higher.levels[usize::from(priority) - 1].awaits(first),
+            _ => self.lowest.awaits(first),
+        }
     }
 
     /// Takes in messages that were asked for: all there are up to this position.

@@ -8,7 +8,7 @@ use amq_protocol::protocol::{AMQPClass, basic, channel, queue};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::amqp::Decoder;
 use leveret::broker::policy::Policy;
-use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Opened, Profile, Settings, Timestamp};
+use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Load, Opened, Profile, Settings, Timestamp};
 
 use crate::core::keeper::Keeper;
 
@@ -24,6 +24,9 @@ pub(crate) struct Bench {
     /// What the broker writes down, and whether it pages out what is there.
     keeper: Option<Keeper>,
     pages: bool,
+    /// Whether the disk answers at once, and what it has not answered yet.
+    pub(crate) answers: bool,
+    pub(crate) unanswered: Vec<Load>,
 }
 
 /// A message as a client gets it.
@@ -96,7 +99,16 @@ impl Bench {
     }
 
     fn with(broker: Broker, now: u64, keeper: Option<Keeper>, pages: bool) -> Self {
-        let mut bench = Self { broker, now, effects: Effects::default(), decoder: opened_decoder(FRAME_MAX), keeper, pages };
+        let mut bench = Self {
+            broker,
+            now,
+            effects: Effects::default(),
+            decoder: opened_decoder(FRAME_MAX),
+            keeper,
+            pages,
+            answers: true,
+            unanswered: Vec::new(),
+        };
         bench.connect();
         bench
     }
@@ -140,7 +152,8 @@ impl Bench {
         for (queue, level, up_to) in keeper.take_spills(&mut self.broker) {
             self.broker.handle(now, Input::Spilled { queue, level, up_to }, &mut self.effects);
         }
-        let loads = self.broker.take_loads();
+        self.unanswered.append(&mut self.broker.take_loads());
+        let loads = if self.answers { std::mem::take(&mut self.unanswered) } else { Vec::new() };
         let did = !stored.is_empty() || !loads.is_empty();
         for load in loads {
             let loaded = keeper.answer(load, 3);

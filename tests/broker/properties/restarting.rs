@@ -154,9 +154,9 @@ impl World {
         match *step {
             Step::Publish { to, persistent, priority, expiration, delay, size } => {
                 self.published += 1;
-                // A transient message in front keeps what is behind it from expiring or from its bound, until the restart: they are kept
-                // apart.
-                let mixed = matches!(names[to], "plain" | "unique" | "quorum" | "endless");
+                // A transient message keeps what is behind it from expiring, from its bound or, as a duplicate, out, until the restart: they are
+                // kept apart.
+                let mixed = matches!(names[to], "plain" | "quorum" | "endless");
                 let persistent = persistent || !mixed;
                 let expiration = expiration.filter(|_| !matches!(names[to], "plain" | "unique"));
                 let mut headers = FieldTable::default();

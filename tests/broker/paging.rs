@@ -1,0 +1,103 @@
+//! Messages that are on disk alone, and a disk that takes its time.
+
+use amq_protocol::frame::AMQPFrame;
+use amq_protocol::protocol::basic::AMQPProperties;
+use amq_protocol::protocol::{AMQPClass, basic, queue};
+use leveret::broker::Input;
+
+use crate::properties::bench::{Bench, got};
+
+/// A queue with these messages, all on disk; from now on the disk does not answer.
+fn with_messages(bodies: &[&[u8]]) -> Bench {
+    let mut bench = Bench::durable(true);
+    bench.declare("q", &[]);
+    for body in bodies {
+        bench.publish("q", AMQPProperties::default().with_delivery_mode(2), body);
+    }
+    // What the head has been loaded with goes; the next load is under way.
+    bench.answers = false;
+    bench
+}
+
+fn get() -> basic::AMQPMethod {
+    basic::AMQPMethod::Get(basic::Get { queue: "q".into(), no_ack: true })
+}
+
+fn purge(bench: &mut Bench) -> Vec<AMQPFrame> {
+    bench.method(AMQPClass::Queue(queue::AMQPMethod::Purge(queue::Purge { queue: "q".into(), ..queue::Purge::default() })))
+}
+
+fn answer(bench: &mut Bench) -> Vec<AMQPFrame> {
+    let mut frames = Vec::new();
+    while !bench.unanswered.is_empty() {
+        let load = bench.unanswered.remove(0);
+        let loaded = bench.keeper().answer(load, 1);
+        frames.extend(bench.input(Input::Loaded(loaded)));
+    }
+    frames
+}
+
+fn count(bench: &mut Bench) -> u32 {
+    let declare = queue::Declare { queue: "q".into(), passive: true, ..queue::Declare::default() };
+    let answer = bench.method(AMQPClass::Queue(queue::AMQPMethod::Declare(declare)));
+    answer
+        .iter()
+        .find_map(|frame| match frame {
+            AMQPFrame::Method(_, AMQPClass::Queue(queue::AMQPMethod::DeclareOk(ok))) => Some(ok.message_count),
+            _ => None,
+        })
+        .expect("declare-ok")
+}
+
+/// A get waits for the disk, and everything that the connection has sent since waits with it, in order.
+#[test]
+fn a_get_waits_and_so_does_what_is_behind_it() {
+    let mut bench = with_messages(&[b"1", b"2", b"3", b"4"]);
+    let mut early = Vec::new();
+    for _ in 0..4 {
+        early.extend(got(&bench.basic(get())));
+    }
+    let declared = bench.declare("behind", &[]);
+    assert!(early.len() < 4 && declared.is_empty(), "{} came at once, and {declared:?}", early.len());
+    let late = answer(&mut bench);
+    let bodies: Vec<Vec<u8>> = early.iter().chain(&got(&late)).map(|got| got.body.clone()).collect();
+    assert_eq!(bodies, [b"1", b"2", b"3", b"4"]);
+    assert!(matches!(late.last(), Some(AMQPFrame::Method(1, AMQPClass::Queue(queue::AMQPMethod::DeclareOk(_))))), "{late:?}");
+    assert_eq!(bench.broker.memory(), 0);
+}
+
+/// What was asked for before a purge comes after it, and is no message any more.
+#[test]
+fn what_comes_after_a_purge_is_gone() {
+    let mut bench = with_messages(&[b"1", b"2", b"3", b"4"]);
+    // The disk gives three at a time.
+    (0..3).for_each(|_| drop(bench.get("q", true).expect("a message of the head")));
+    assert!(!bench.unanswered.is_empty(), "the next ones have been asked for");
+    purge(&mut bench);
+    bench.publish("q", AMQPProperties::default().with_delivery_mode(2), b"new");
+    bench.publish("q", AMQPProperties::default().with_delivery_mode(2), b"newer");
+    answer(&mut bench);
+    assert_eq!(count(&mut bench), 2);
+    bench.answers = true;
+    bench.input(Input::Tick);
+    let left: Vec<Vec<u8>> = std::iter::from_fn(|| bench.get("q", true)).map(|got| got.body).collect();
+    assert_eq!(left, [b"new".to_vec(), b"newer".to_vec()]);
+    assert_eq!((count(&mut bench), bench.broker.memory()), (0, 0));
+}
+
+/// A queue that goes while a get waits for it is not there, and the channel is closed with 404.
+#[test]
+fn a_get_from_a_queue_that_goes_is_refused() {
+    let mut bench = Bench::durable(true);
+    bench.declare("q", &[("x-expires", amq_protocol::types::AMQPValue::LongInt(1_000))]);
+    for body in [b"1", b"2", b"3", b"4"] {
+        bench.publish("q", AMQPProperties::default().with_delivery_mode(2), body);
+    }
+    bench.answers = false;
+    (0..3).for_each(|_| drop(bench.get("q", true).expect("a message of the head")));
+    let waits = bench.basic(get());
+    assert!(waits.is_empty(), "{waits:?}");
+    let answer = bench.pass(2_000);
+    let (code, text) = bench.refusal(&answer).expect("a refusal");
+    assert_eq!((code, text.as_str()), (404, "NOT_FOUND - no queue 'q' in vhost '/'"));
+}
