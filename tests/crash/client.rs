@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::wire::{self, Fields, Id};
@@ -97,8 +98,50 @@ struct Partial {
     missing: Option<u64>,
 }
 
+/// What a client reads from and writes to.
+pub(crate) trait Socket: Send {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()>;
+    /// Waits so long for something to read.
+    fn read(&mut self, buffer: &mut [u8], wait: Duration) -> std::io::Result<usize>;
+}
+
+impl Socket for TcpStream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn read(&mut self, buffer: &mut [u8], wait: Duration) -> std::io::Result<usize> {
+        self.set_read_timeout(Some(wait.max(Duration::from_micros(1))))?;
+        Read::read(self, buffer)
+    }
+}
+
+/// Where a broker serves.
+pub(crate) trait Address: Send + Sync {
+    /// A connection with the virtual host open.
+    fn connect(&self) -> Heard<Client>;
+
+    /// The same for somebody on a thread of their own.
+    fn of_their_own(&self) -> Arc<dyn Address>;
+}
+
+impl Address for SocketAddr {
+    fn connect(&self) -> Heard<Client> {
+        let stream = TcpStream::connect(self)?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        let mut client = Client::over(Box::new(stream));
+        client.shake_hands()?;
+        Ok(client)
+    }
+
+    fn of_their_own(&self) -> Arc<dyn Address> {
+        Arc::new(*self)
+    }
+}
+
 pub(crate) struct Client {
-    stream: TcpStream,
+    socket: Box<dyn Socket>,
     /// Not sent yet.
     out: Vec<u8>,
     received: Vec<u8>,
@@ -110,22 +153,27 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn connect(address: SocketAddr) -> Heard<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
-        let (received, out) = (Vec::new(), wire::HEADER.to_vec());
-        let mut client = Self { stream, out, received, taken: 0, partial: Vec::new(), backlog: VecDeque::new() };
-        client.flush()?;
-        client.await_reply(0, wire::START)?;
-        client.out.extend(wire::start_ok("guest", "guest"));
-        client.flush()?;
-        client.await_reply(0, wire::TUNE)?;
-        client.out.extend([wire::tune_ok(2047, 131_072, 0), wire::open()].concat());
-        client.flush()?;
-        client.await_reply(0, wire::OPEN_OK)?;
-        Ok(client)
+    /// Over a socket on which nothing has been said.
+    pub(crate) fn over(socket: Box<dyn Socket>) -> Self {
+        let (received, out) = (Vec::new(), Vec::new());
+        Self { socket, out, received, taken: 0, partial: Vec::new(), backlog: VecDeque::new() }
+    }
+
+    fn shake_hands(&mut self) -> Heard<()> {
+        self.out.extend(wire::HEADER);
+        self.flush()?;
+        self.await_reply(0, wire::START)?;
+        self.out.extend(wire::start_ok("guest", "guest"));
+        self.flush()?;
+        self.await_reply(0, wire::TUNE)?;
+        self.out.extend([wire::tune_ok(2047, 131_072, 0), wire::open()].concat());
+        self.flush()?;
+        self.await_open()
+    }
+
+    /// Until the virtual host is open.
+    pub(crate) fn await_open(&mut self) -> Heard<()> {
+        self.await_reply(0, wire::OPEN_OK).map(drop)
     }
 
     pub(crate) fn open_channel(&mut self, channel: u16) -> Heard<()> {
@@ -181,7 +229,7 @@ impl Client {
     }
 
     pub(crate) fn flush(&mut self) -> Heard<()> {
-        let sent = self.stream.write_all(&self.out);
+        let sent = self.socket.write(&self.out);
         self.out.clear();
         Ok(sent?)
     }
@@ -226,10 +274,7 @@ impl Client {
             if let Some(event) = self.take_event()? {
                 return Ok(Some(event));
             }
-            self.stream.set_read_timeout(Some(wait.max(Duration::from_micros(1))))?;
-            let filled = self.fill();
-            self.stream.set_read_timeout(Some(PATIENCE))?;
-            match filled {
+            match self.fill(wait) {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
                 filled => filled?,
             }
@@ -241,16 +286,16 @@ impl Client {
             if let Some(event) = self.take_event()? {
                 return Ok(event);
             }
-            self.fill()?;
+            self.fill(PATIENCE)?;
         }
     }
 
-    fn fill(&mut self) -> std::io::Result<()> {
+    fn fill(&mut self, wait: Duration) -> std::io::Result<()> {
         self.received.drain(..self.taken);
         self.taken = 0;
         let start = self.received.len();
         self.received.resize(start + 64 * 1024, 0);
-        let read = self.stream.read(&mut self.received[start..]);
+        let read = self.socket.read(&mut self.received[start..], wait);
         self.received.truncate(start + *read.as_ref().unwrap_or(&0));
         match read? {
             0 => Err(ErrorKind::ConnectionReset.into()),

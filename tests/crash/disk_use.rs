@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::client::{BASIC_ACK, Client, Gone, Heard};
+use crate::client::{Address, BASIC_ACK, Client, Gone, Heard};
 use crate::node::{Node, Scratch};
 use crate::random::Random;
 use crate::wire::{self, Fields};
@@ -35,7 +35,7 @@ struct Traffic {
 
 impl Traffic {
     fn new(node: &mut Node) -> Heard<Self> {
-        let mut client = Client::connect(node.address())?;
+        let mut client = node.address().connect()?;
         client.open_channel(1)?;
         client.confirm_select(1)?;
         let fields = Fields::new().short(0).text(QUEUE).byte(2).bytes(&[]);

@@ -188,7 +188,8 @@ impl Ledger {
             return Err(format!("came back, and its end in round {} was on the disk ({:?})", ended.round, ended.how));
         }
         if came_back && tally.fresh > 0 {
-            return Err("was received before, and comes without the mark".to_owned());
+            let (since, seen) = (fate.since, fate.seen);
+            return Err(format!("was received before, and comes without the mark (published in round {since}, received in {seen:?})"));
         }
         if tally.fresh > 1 || tally.received > 1 + tally.requeued {
             return Err(format!(

@@ -1,9 +1,9 @@
 //! Everybody who works with the broker in one round, each on a thread and a connection of their own.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::client::{Client, Gone, Heard};
+use crate::client::{Address, Client, Gone, Heard};
 use crate::consuming::{self, Consumed, Habit};
 use crate::declaring::Definitions;
 use crate::message::Id;
@@ -24,14 +24,14 @@ pub(crate) struct Account {
 
 pub(crate) struct Load {
     threads: Vec<JoinHandle<Account>>,
-    address: SocketAddr,
+    address: Arc<dyn Address>,
     round: u32,
 }
 
 impl Load {
     /// Some of them come, as the seed has it. `publisher` is the next number for one; `stream` how much of it is known.
     pub(crate) fn start(
-        address: SocketAddr,
+        address: Arc<dyn Address>,
         round: u32,
         definitions: Definitions,
         stream: usize,
@@ -64,10 +64,10 @@ impl Load {
     }
 
     fn spawn(&mut self, act: impl FnOnce(&mut Client, &mut Account) -> Heard<()> + Send + 'static) {
-        let address = self.address;
+        let address = self.address.of_their_own();
         self.threads.push(std::thread::spawn(move || {
             let mut account = Account::default();
-            match Client::connect(address).and_then(|mut client| act(&mut client, &mut account)) {
+            match address.connect().and_then(|mut client| act(&mut client, &mut account)) {
                 Ok(()) | Err(Gone::Closed) => {}
                 Err(Gone::Fault(text)) => account.faults.push(text),
                 Err(Gone::Channel(code, text)) => account.faults.push(format!("the broker closed a channel: {code} {text}")),

@@ -7,6 +7,9 @@
 mod client;
 mod consuming;
 mod declaring;
+#[path = "../faults/disk.rs"]
+#[allow(dead_code, reason = "shared with the tests of the storage")]
+mod disk;
 mod disk_use;
 mod ledger;
 mod load;
@@ -16,6 +19,7 @@ mod publishing;
 #[path = "../broker/simulation/random.rs"]
 #[allow(dead_code, reason = "shared with the simulation")]
 mod random;
+mod simulated;
 mod stream;
 mod topology;
 #[path = "../server/support/wire.rs"]
@@ -23,6 +27,8 @@ mod topology;
 mod wire;
 mod world;
 
+use node::Processes;
+use simulated::Simulated;
 use world::World;
 
 fn number(name: &str, usually: u64) -> u64 {
@@ -32,7 +38,8 @@ fn number(name: &str, usually: u64) -> u64 {
 #[test]
 fn nothing_confirmed_is_lost() {
     let (rounds, seed) = (number("CRASH_ROUNDS", 10), number("SEED", 1));
-    let mut world = World::new(rounds, seed);
+    let again = format!("CRASH_ROUNDS={rounds} SEED={seed} cargo test --test crash");
+    let mut world = World::new(seed, again, Box::new(Processes::new()));
     world.begin();
     for round in 1..=rounds {
         world.round();
@@ -41,4 +48,25 @@ fn nothing_confirmed_is_lost() {
         }
     }
     world.report();
+}
+
+/// The same with everything drawn from the seed, and with power cuts and a disk that fails: `SEEDS=100` takes so many.
+#[test]
+fn nothing_confirmed_is_lost_by_a_disk_that_fails() {
+    let seeds = match std::env::var("SEED") {
+        Ok(_) => vec![number("SEED", 0)],
+        Err(_) => (0..number("SEEDS", 6)).collect(),
+    };
+    for seed in seeds {
+        let again = format!("SEED={seed} cargo test --test crash nothing_confirmed_is_lost_by_a_disk_that_fails");
+        let mut world = World::new(seed, again, Box::new(Simulated::new(seed)));
+        world.begin();
+        for round in 1..=8 {
+            world.round();
+            if round == 8 || world.random.percent(30) {
+                world.judge();
+            }
+        }
+        world.report();
+    }
 }

@@ -4,9 +4,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::client::PATIENCE;
+use crate::client::{Address, PATIENCE};
+use crate::ledger::Manner;
+use crate::random::Random;
 
 /// A folder for one test's files, gone when it is dropped unless the test failed: then what lies in it tells why.
 pub(crate) struct Scratch(pub(crate) PathBuf);
@@ -99,5 +102,61 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What runs the brokers of a test, one after the other over the same data.
+pub(crate) trait Brokers {
+    /// Starts one, which sometimes ends while it starts, and then another.
+    fn start(&mut self, random: &mut Random) -> Arc<dyn Address>;
+    /// Lets it work.
+    fn run(&mut self, time: Duration);
+    /// Lets it work until this is done.
+    fn run_during(&mut self, work: &mut (dyn FnMut() + Send));
+    /// Ends it, at once or in order.
+    fn end(&mut self, manner: Manner);
+    /// Where to look when something is wrong.
+    fn about(&self) -> String;
+}
+
+/// Real ones.
+pub(crate) struct Processes {
+    scratch: Scratch,
+    node: Option<Node>,
+}
+
+impl Processes {
+    pub(crate) fn new() -> Self {
+        Self { scratch: Scratch::new("crash"), node: None }
+    }
+}
+
+impl Brokers for Processes {
+    fn start(&mut self, random: &mut Random) -> Arc<dyn Address> {
+        while random.percent(25) {
+            let mut node = Node::launch(&self.scratch);
+            std::thread::sleep(Duration::from_micros(random.next() % 60_000));
+            node.kill();
+        }
+        let node = self.node.insert(Node::launch(&self.scratch));
+        Arc::new(node.address())
+    }
+
+    fn run(&mut self, time: Duration) {
+        // The moment at which it is killed is what is random here.
+        std::thread::sleep(time);
+    }
+
+    fn run_during(&mut self, work: &mut (dyn FnMut() + Send)) {
+        work();
+    }
+
+    fn end(&mut self, manner: Manner) {
+        let mut node = self.node.take().expect("a broker that was started");
+        if manner == Manner::Stopped { node.stop() } else { node.kill() }
+    }
+
+    fn about(&self) -> String {
+        format!("files: {}\nthe brokers' log:\n{}", self.scratch.0.display(), self.scratch.log())
     }
 }

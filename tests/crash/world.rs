@@ -1,16 +1,15 @@
 //! A broker that is killed again and again, and what is known of it.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::client::{BASIC_ACK, Client, Gone, Heard, PATIENCE};
+use crate::client::{Address, BASIC_ACK, Client, Gone, Heard, PATIENCE};
 use crate::consuming::{Consumed, End, Told};
 use crate::declaring::Definitions;
 use crate::ledger::{Ledger, Manner};
 use crate::load::{Account, Load};
 use crate::message::Id;
-use crate::node::{Node, Scratch};
+use crate::node::Brokers;
 use crate::publishing::Sent;
 use crate::random::Random;
 use crate::stream::{self, Stream};
@@ -24,11 +23,8 @@ pub(crate) struct World {
     pub(crate) random: Random,
     /// The command for the same seed.
     again: String,
-    scratch: Scratch,
-    ledger: Ledger,
-    stream: Stream,
-    definitions: Definitions,
-    next_publisher: u32,
+    brokers: Box<dyn Brokers>,
+    books: Books,
     kills: u32,
     stops: u32,
     judged: u32,
@@ -36,71 +32,85 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(rounds: u64, seed: u64) -> Self {
-        Self {
-            random: Random::new(seed),
-            again: format!("CRASH_ROUNDS={rounds} SEED={seed} cargo test --test crash"),
-            scratch: Scratch::new("crash"),
-            ledger: Ledger::default(),
-            stream: Stream::default(),
-            definitions: Definitions::default(),
-            next_publisher: 0,
-            kills: 0,
-            stops: 0,
-            judged: 0,
-            began: Instant::now(),
-        }
+    pub(crate) fn new(seed: u64, again: String, brokers: Box<dyn Brokers>) -> Self {
+        Self { random: Random::new(seed), again, brokers, books: Books::default(), kills: 0, stops: 0, judged: 0, began: Instant::now() }
     }
 
     /// Declares what the load goes through; the broker is killed as soon as it has answered.
     pub(crate) fn begin(&mut self) {
-        let mut node = Node::launch(&self.scratch);
-        let mut client = Client::connect(node.address()).expect("a connection");
-        client.open_channel(1).and_then(|()| topology::declare(&mut client)).expect("queues and exchanges");
-        node.kill();
-        self.kills += 1;
+        let address = self.brokers.start(&mut self.random);
+        self.brokers.run_during(&mut || {
+            let mut client = address.connect().expect("a connection");
+            client.open_channel(1).and_then(|()| topology::declare(&mut client)).expect("queues and exchanges");
+        });
+        self.end(Manner::Killed);
     }
 
-    /// Starts the broker, which is sometimes killed while it starts.
-    fn start(&mut self) -> (Node, SocketAddr) {
-        while self.random.percent(25) {
-            let mut node = Node::launch(&self.scratch);
-            std::thread::sleep(Duration::from_micros(self.random.next() % 60_000));
-            node.kill();
-        }
-        let mut node = Node::launch(&self.scratch);
-        let address = node.address();
-        (node, address)
+    fn end(&mut self, manner: Manner) {
+        self.brokers.end(manner);
+        *(if manner == Manner::Stopped { &mut self.stops } else { &mut self.kills }) += 1;
     }
 
     /// Load for a while, then the end of the broker.
     pub(crate) fn round(&mut self) {
-        self.ledger.round += 1;
-        let (mut node, address) = self.start();
-        let definitions = self.definitions.clone();
-        let round = self.ledger.round;
-        let load = Load::start(address, round, definitions, self.stream.len(), &mut self.next_publisher, &mut self.random);
-        // The moment at which it is killed is what is random here.
-        std::thread::sleep(Duration::from_micros(5_000 + self.random.next() % 1_495_000));
+        self.books.ledger.round += 1;
+        let address = self.brokers.start(&mut self.random);
+        let definitions = self.books.definitions.clone();
+        let (round, stream) = (self.books.ledger.round, self.books.stream.len());
+        let load = Load::start(address, round, definitions, stream, &mut self.books.next_publisher, &mut self.random);
+        self.brokers.run(Duration::from_micros(5_000 + self.random.next() % 1_495_000));
         let manner = if self.random.percent(10) { Manner::Stopped } else { Manner::Killed };
-        if manner == Manner::Stopped {
-            node.stop();
-            self.stops += 1;
-        } else {
-            node.kill();
-            self.kills += 1;
-        }
-        self.enter(load.end(), manner);
+        self.end(manner);
+        self.books.enter(load.end(), manner);
         self.fail_if_faulty();
     }
 
     fn fail_if_faulty(&self) {
-        if let Some(verdict) = self.ledger.verdict() {
-            let (again, log, files) = (&self.again, self.scratch.log(), self.scratch.0.display());
-            panic!("{verdict}run again with: {again}\nfiles: {files}\nthe brokers' log:\n{log}");
+        if let Some(verdict) = self.books.ledger.verdict() {
+            panic!("{verdict}run again with: {}\n{}", self.again, self.brokers.about());
         }
     }
 
+    /// Takes everything out of every queue and compares it with what must be there.
+    pub(crate) fn judge(&mut self) {
+        self.books.ledger.round += 1;
+        self.judged += 1;
+        let address = self.brokers.start(&mut self.random);
+        let books = &mut self.books;
+        self.brokers.run_during(&mut || match books.drain(address.as_ref()) {
+            Ok(()) => books.ledger.settle(),
+            Err(gone) => books.ledger.fault(format!("while everything was taken out: {gone:?}")),
+        });
+        self.fail_if_faulty();
+        self.end(Manner::Killed);
+    }
+
+    pub(crate) fn report(&self) {
+        let Self { again, books: Books { ledger, .. }, kills, stops, judged, began, .. } = self;
+        #[expect(clippy::print_stdout, reason = "how much was tried is part of the proof")]
+        {
+            println!(
+                "{again}: {kills} kills, {stops} stops, {judged} times all was taken out; {} messages confirmed, {} received, \
+                 {} of them again; nothing lost; {:?}",
+                ledger.confirmed,
+                ledger.received,
+                ledger.redelivered,
+                began.elapsed()
+            );
+        }
+    }
+}
+
+/// Everything that is known of what brokers were given and gave.
+#[derive(Debug, Default)]
+struct Books {
+    ledger: Ledger,
+    stream: Stream,
+    definitions: Definitions,
+    next_publisher: u32,
+}
+
+impl Books {
     fn enter(&mut self, accounts: Vec<Account>, manner: Manner) {
         let (mut sent, mut consumed) = (Vec::new(), Vec::new());
         for account in accounts {
@@ -119,31 +129,16 @@ impl World {
         self.ledger.enter(sent, &consumed, manner);
     }
 
-    /// Takes everything out of every queue and compares it with what must be there.
-    pub(crate) fn judge(&mut self) {
-        self.ledger.round += 1;
-        self.judged += 1;
-        let (mut node, address) = self.start();
-        let heard = self.drain(address);
-        match heard {
-            Ok(()) => self.ledger.settle(),
-            Err(gone) => self.ledger.fault(format!("while everything was taken out: {gone:?}")),
-        }
-        self.fail_if_faulty();
-        node.kill();
-        self.kills += 1;
-    }
-
-    fn drain(&mut self, address: SocketAddr) -> Heard<()> {
+    fn drain(&mut self, address: &dyn Address) -> Heard<()> {
         let serving = Instant::now();
-        let mut client = Client::connect(address)?;
+        let mut client = address.connect()?;
         client.open_channel(1)?;
         topology::check(&mut client)?;
-        self.definitions.check(&mut Client::connect(address)?)?;
+        self.definitions.check(&mut address.connect()?)?;
         let mut consumed = Vec::new();
         for queue in 0..QUEUES.len() {
             let due: HashSet<Id> = if queue == DELAYED { self.ledger.outstanding(queue).collect() } else { HashSet::new() };
-            let mut emptying = Emptying { client: Client::connect(address)?, consumed: Consumed::new(queue), due, serving };
+            let mut emptying = Emptying { client: address.connect()?, consumed: Consumed::new(queue), due, serving };
             let heard = emptying.run();
             consumed.push(emptying.consumed);
             heard?;
@@ -152,24 +147,9 @@ impl World {
         let route = ROUTES.iter().find(|route| route.key == STREAM).expect("a way to the stream");
         let mut last = Sent::new(self.next_publisher, route, self.ledger.round);
         self.next_publisher += 1;
-        let read = stream::read_all(&mut Client::connect(address)?, &mut last)?;
+        let read = stream::read_all(&mut address.connect()?, &mut last)?;
         self.stream.publish(&last);
         self.stream.settle(&read).map_err(Gone::Fault)
-    }
-
-    pub(crate) fn report(&self) {
-        let Self { again, ledger, kills, stops, judged, began, .. } = self;
-        #[expect(clippy::print_stdout, reason = "how much was tried is part of the proof")]
-        {
-            println!(
-                "{again}: {kills} kills, {stops} stops, {judged} times all was taken out; {} messages confirmed, {} received, \
-                 {} of them again; nothing lost; {:?}",
-                ledger.confirmed,
-                ledger.received,
-                ledger.redelivered,
-                began.elapsed()
-            );
-        }
     }
 }
 
