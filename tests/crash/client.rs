@@ -144,6 +144,8 @@ pub(crate) struct Client {
     socket: Box<dyn Socket>,
     /// Not sent yet.
     out: Vec<u8>,
+    /// What is read at once.
+    chunk: Vec<u8>,
     received: Vec<u8>,
     /// Of `received`.
     taken: usize,
@@ -155,8 +157,8 @@ pub(crate) struct Client {
 impl Client {
     /// Over a socket on which nothing has been said.
     pub(crate) fn over(socket: Box<dyn Socket>) -> Self {
-        let (received, out) = (Vec::new(), Vec::new());
-        Self { socket, out, received, taken: 0, partial: Vec::new(), backlog: VecDeque::new() }
+        let (chunk, received, out) = (vec![0; 64 * 1024], Vec::new(), Vec::new());
+        Self { socket, out, chunk, received, taken: 0, partial: Vec::new(), backlog: VecDeque::new() }
     }
 
     fn shake_hands(&mut self) -> Heard<()> {
@@ -293,13 +295,12 @@ impl Client {
     fn fill(&mut self, wait: Duration) -> std::io::Result<()> {
         self.received.drain(..self.taken);
         self.taken = 0;
-        let start = self.received.len();
-        self.received.resize(start + 64 * 1024, 0);
-        let read = self.socket.read(&mut self.received[start..], wait);
-        self.received.truncate(start + *read.as_ref().unwrap_or(&0));
-        match read? {
+        match self.socket.read(&mut self.chunk, wait)? {
             0 => Err(ErrorKind::ConnectionReset.into()),
-            _ => Ok(()),
+            count => {
+                self.received.extend_from_slice(&self.chunk[..count]);
+                Ok(())
+            }
         }
     }
 

@@ -55,15 +55,15 @@ fn nothing_confirmed_is_lost() {
 fn nothing_confirmed_is_lost_by_a_disk_that_fails() {
     let seeds = match std::env::var("SEED") {
         Ok(_) => vec![number("SEED", 0)],
-        Err(_) => (0..number("SEEDS", 6)).collect(),
+        Err(_) => (0..number("SEEDS", 4)).collect(),
     };
     for seed in seeds {
         let again = format!("SEED={seed} cargo test --test crash nothing_confirmed_is_lost_by_a_disk_that_fails");
         let mut world = World::new(seed, again, Box::new(Simulated::new(seed)));
         world.begin();
-        for round in 1..=8 {
+        for round in 1..=6 {
             world.round();
-            if round == 8 || world.random.percent(30) {
+            if round == 6 || world.random.percent(30) {
                 world.judge();
             }
         }

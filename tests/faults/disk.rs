@@ -230,32 +230,42 @@ impl Naming {
     }
 }
 
+/// With zeros where there was nothing; quickly without optimizations too, which `resize` is not.
+fn set_length(bytes: &mut Vec<u8>, length: usize) {
+    match length.checked_sub(bytes.len()) {
+        Some(more) => bytes.extend_from_slice(&vec![0; more]),
+        None => bytes.truncate(length),
+    }
+}
+
 impl Inode {
     fn change(&mut self, at: usize, bytes: &[u8]) {
         let end = at + bytes.len();
         if self.seen.len() < end {
-            self.seen.resize(end, 0);
+            set_length(&mut self.seen, at);
+            self.seen.extend_from_slice(bytes);
+        } else {
+            self.seen[at..end].copy_from_slice(bytes);
         }
-        self.seen[at..end].copy_from_slice(bytes);
         self.changed(at, end);
     }
 
     fn changed(&mut self, at: usize, end: usize) {
         let first = at / SECTOR * SECTOR;
         let mut sectors = self.seen.get(first..end.next_multiple_of(SECTOR).min(self.seen.len())).unwrap_or_default().to_vec();
-        sectors.resize(end.next_multiple_of(SECTOR) - first, 0);
+        set_length(&mut sectors, end.next_multiple_of(SECTOR) - first);
         self.dirty.extend(first / PAGE..end.div_ceil(PAGE));
         self.changes.push(Change { at: first, sectors, length: self.seen.len() });
     }
 
     fn set_len(&mut self, length: usize) {
         let before = self.seen.len();
-        self.seen.resize(length, 0);
+        set_length(&mut self.seen, length);
         self.changed(length.min(before), length.max(before));
     }
 
     fn sync(&mut self) {
-        self.durable.resize(self.seen.len(), 0);
+        set_length(&mut self.durable, self.seen.len());
         for page in std::mem::take(&mut self.dirty) {
             let (start, end) = (page * PAGE, self.seen.len().min((page + 1) * PAGE));
             if start < end {
@@ -295,19 +305,19 @@ impl Inode {
                 let from = (at * block).max(*start);
                 let to = ((at + 1) * block).min(start + sectors.len());
                 if self.durable.len() < to {
-                    self.durable.resize(to, 0);
+                    set_length(&mut self.durable, to);
                 }
                 self.durable[from..to].copy_from_slice(&sectors[from - start..to - start]);
             }
         }
-        self.durable.resize(length, 0);
+        set_length(&mut self.durable, length);
     }
 
     /// The kernel drops pages that count as clean; what is read from now on is on the disk.
     fn evict(&mut self) {
         let length = self.seen.len();
         self.seen.clone_from(&self.durable);
-        self.seen.resize(length, 0);
+        set_length(&mut self.seen, length);
     }
 
     fn survive(&mut self, manner: Manner, block: usize, random: &mut Random) {

@@ -207,7 +207,7 @@ impl Brokers for Simulated {
     fn run(&mut self, time: Duration) {
         self.may_fail = true;
         self.await_clients();
-        let mut left = time.as_micros() / 200;
+        let mut left = time.as_micros() / 500;
         while left > 0 && !self.disk.has_ended() {
             self.step();
             left -= 1;
