@@ -13,7 +13,7 @@ use leveret::storage::{Disk, Options};
 use self::lockstep::{Read, Request, Threads, Waiting};
 use self::shell::Shell;
 use crate::client::{Address, PATIENCE};
-use crate::disk::{End, SimDisk};
+use crate::disk::{End, Faults, SimDisk};
 use crate::ledger::Manner;
 use crate::node::Brokers;
 use crate::random::Random;
@@ -109,7 +109,7 @@ impl Simulated {
 
     fn heal(&mut self) {
         if self.is_faulty {
-            self.disk.set_faults(|faults| faults.heal());
+            self.disk.set_faults(Faults::heal);
             self.is_faulty = false;
         }
     }
@@ -200,7 +200,7 @@ impl Brokers for Simulated {
             let end = if self.random.percent(60) { End::PowerCut } else { End::Killed };
             self.disk.restart(end);
         };
-        self.disk.set_faults(|faults| faults.heal());
+        self.disk.set_faults(Faults::heal);
         Arc::new(self.threads.address())
     }
 

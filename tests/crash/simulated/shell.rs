@@ -408,8 +408,8 @@ impl Connection {
     }
 
     fn unbar(&mut self, round: u64) {
-        while let Some((_, bytes)) = self.barred.pop_front_if(|(after, _)| *after <= round) {
-            self.ready.extend(bytes);
+        while self.barred.front().is_some_and(|(after, _)| *after <= round) {
+            self.ready.extend(self.barred.pop_front().into_iter().flat_map(|(_, bytes)| bytes));
         }
     }
 }
