@@ -89,8 +89,6 @@ impl Broker {
             Command::Fault(_) => return,
         };
         let at = At { connection, channel };
-        let (definitions, written) = (self.log.definitions, self.log.len());
-        let ends = matches!(class_method, method::TX_COMMIT | method::QUEUE_PURGE);
         let result = match self.channel(at) {
             _ if channel == 0 => Err(Error::unexpected_method("running")),
             None => self.command_without_channel(at, &command, effects),
@@ -99,10 +97,6 @@ impl Broker {
         };
         if let Err(error) = result {
             self.refuse(at, class_method, &error, effects);
-        }
-        // Nobody is told that something is there, gone, purged or committed before it would survive.
-        if self.log.definitions != definitions || (ends && self.log.len() != written) {
-            effects.hold(connection);
         }
     }
 
@@ -116,9 +110,20 @@ impl Broker {
             Command::Qos { prefetch_size, prefetch_count, global, .. } => {
                 self.basic_qos(at, prefetch_size, prefetch_count, global, effects)
             }
-            Command::Method(_, method) => self.dispatch_method(at, *method, effects),
+            Command::Method(_, method) => self.dispatch_and_hold(at, *method, effects),
             Command::Fault(_) => Ok(()),
         }
+    }
+
+    /// Nobody is told that something is there, gone, purged or committed before it would survive.
+    fn dispatch_and_hold(&mut self, at: At, method: Method, effects: &mut Effects) -> Result<(), Error> {
+        let (definitions, written) = (self.log.definitions, self.log.len());
+        let ends = matches!(method.class_method, method::TX_COMMIT | method::QUEUE_PURGE);
+        let result = self.dispatch_method(at, method, effects);
+        if self.log.definitions != definitions || (ends && self.log.len() != written) {
+            effects.hold(at.connection);
+        }
+        result
     }
 
     /// The methods off the hot path.
