@@ -161,8 +161,8 @@ impl Broker {
         let channel = connection.channels.get_mut(&consumer.channel).expect("a consumer's channel is open");
         let queue = &mut self.queues[consumer.queue];
         if queue.number != 0 && !(is_new && consumer.no_ack) {
-            let written = Self::write_delivery(&mut self.log, queue, &entry);
-            if written && !is_new {
+            let unsafe_yet = Self::write_delivery(&mut self.log, queue, &entry, self.rounds);
+            if unsafe_yet && !is_new {
                 effects.hold(consumer.connection);
             }
         }

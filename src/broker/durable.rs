@@ -10,6 +10,15 @@ use super::queue::{Entry, Queue, QueueId};
 use super::record::{Enqueue, NEVER, Records, Returned};
 use crate::amqp::{FieldTable, table};
 
+/// The rounds in which records are taken, in order.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rounds {
+    /// The one at hand.
+    pub(super) now: u64,
+    /// What was written down up to this one is safe.
+    pub(super) safe: u64,
+}
+
 /// Whose messages a number stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Numbered {
@@ -45,6 +54,12 @@ impl Broker {
     /// From now on what has to survive is written down, for a storage to take with [`Broker::records`].
     pub fn keep_records(&mut self) {
         self.log.enable();
+    }
+
+    /// Another round begins: what is written down until its records are taken is a part of it. What was written down in
+    /// rounds up to `safe` survives by now.
+    pub fn begin_round(&mut self, now: u64, safe: u64) {
+        self.rounds = Rounds { now, safe };
     }
 
     /// What has been written down since it was last taken.
@@ -270,12 +285,16 @@ impl Broker {
 
     /// Somebody gets a message that is written down: after a crash it has to come back as redelivered, even though nothing
     /// else is known of the delivery then. What is written for that reaches further each time, so that it is rarely written.
-    /// Whether it was: then the client gets nothing before that is safe, unless the message itself is written in the same round.
-    pub(super) fn write_delivery(log: &mut Records, queue: &mut Queue, entry: &Entry) -> bool {
+    /// Whether that is not safe yet: then no client gets anything below it, unless the message itself was written later.
+    pub(super) fn write_delivery(log: &mut Records, queue: &mut Queue, entry: &Entry, rounds: Rounds) -> bool {
         const FURTHEST: u64 = 1 << 16;
-        if entry.position < queue.delivered || entry.redelivered || !queue.keeps(&entry.message) {
+        if entry.redelivered || !queue.keeps(&entry.message) {
             return false;
         }
+        if entry.position < queue.delivered {
+            return queue.delivered_in > rounds.safe;
+        }
+        queue.delivered_in = rounds.now;
         queue.delivered_ahead = (2 * queue.delivered_ahead + 1).min(FURTHEST);
         queue.delivered = entry.position + queue.delivered_ahead;
         log.delivered(queue.number, queue.delivered);

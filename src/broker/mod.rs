@@ -40,7 +40,7 @@ use slotmap::SlotMap;
 use crate::amqp::{Command, FieldTable, Message};
 use connection::Connection;
 use dead_letter::DeadLetter;
-use durable::Numbered;
+use durable::{Numbered, Rounds};
 use exchange::{Destination, Exchange, ExchangeId};
 use policy::{Policies, Policy};
 use queue::effective::Effective;
@@ -197,6 +197,7 @@ pub struct Broker {
     found: Vec<Destination>,
     /// What has to survive of this round.
     log: Records,
+    rounds: Rounds,
     /// Whose messages a number in the records stands for. Looked up only.
     numbered: HashMap<u64, Numbered, FixedState>,
     last_number: u64,
@@ -238,6 +239,7 @@ impl Broker {
             plain,
             found: Vec::new(),
             log: Records::default(),
+            rounds: Rounds::default(),
             numbered: HashMap::default(),
             last_number: 0,
             loads: Vec::new(),

@@ -171,6 +171,8 @@ pub(super) struct BrokerLoop {
     clock: Clock,
     shell: OnceLock<Weak<Shell>>,
     storage: Option<Arc<Storage>>,
+    /// What was written down in rounds up to this one is safe.
+    safe: AtomicU64,
 }
 
 impl BrokerLoop {
@@ -179,6 +181,7 @@ impl BrokerLoop {
         let state = State { effects: Effects::default(), connections: Vec::new(), taken: VecDeque::new(), broker, keeper, round: 0 };
         Self {
             storage,
+            safe: AtomicU64::new(0),
             vhost: state.broker.vhost().to_owned(),
             outbox_low: state.broker.outbox_high() / 2,
             inbox: Mutex::default(),
@@ -291,6 +294,11 @@ impl BrokerLoop {
         self.inbox.lock().bytes < INBOX_HIGH && self.storage.as_ref().is_none_or(|storage| storage.has_room())
     }
 
+    /// What was written down up to this round is safe.
+    pub(super) fn set_safe(&self, round: u64) {
+        self.safe.store(round, Ordering::Release);
+    }
+
     /// There may be room again.
     pub(super) fn made_room(&self) {
         self.room.notify_waiters();
@@ -383,6 +391,8 @@ impl BrokerLoop {
             }
         }
         let mut taken = std::mem::take(&mut state.taken);
+        state.round += 1;
+        state.broker.begin_round(state.round, self.safe.load(Ordering::Acquire));
         for submission in taken.drain(..) {
             let State { broker, effects, connections, .. } = &mut *state;
             match submission {
@@ -434,15 +444,15 @@ impl State {
     /// Moves outputs to the outboxes of their connections, in order, and carries out the actions.
     fn hand_out(&mut self, to_flush: &mut Vec<(ConnectionId, Arc<Shared>)>) {
         let Self { broker, effects, connections, keeper, round, .. } = self;
-        *round += 1;
-        let writes = !broker.records().is_empty();
+        let keeps = keeper.is_some();
         let mut waiting = Vec::new();
         let of = |id: ConnectionId| connections.get(id.index()).and_then(Option::as_ref);
         effects.drain_outputs(|id, output, release| {
             if let Some(shared) = of(id) {
                 let held = release == Release::WhenSafe;
                 let leaves = match release {
-                    Release::WhenSafe if writes => Leaves::After(*round),
+                    // Also where nothing is written now: what was before may not be safe yet.
+                    Release::WhenSafe if keeps => Leaves::After(*round),
                     Release::WhenSafe | Release::InOrder => Leaves::InOrder,
                     Release::AtOnce => Leaves::Now,
                 };
@@ -457,7 +467,7 @@ impl State {
         });
         if let Some(Keeper { storage, vhost }) = keeper {
             // Only now: whoever waits has to be there when the records are safe.
-            if writes {
+            if !broker.records().is_empty() || !waiting.is_empty() {
                 storage.write(*vhost, broker.records(), Waiting { round: *round, connections: waiting });
             }
             for spill in broker.take_spills() {

@@ -346,6 +346,8 @@ impl Storage {
             drop(backlog);
             let rests = batches.is_empty();
             if !rests {
+                // Who waits without having anything written waits for what was written before.
+                batches.retain(|batch: &Batch| !batch.records.is_empty());
                 if self.insist(Part::Log, "the log cannot be written", || log.commit(&batches)).is_none() {
                     break;
                 }
@@ -387,6 +389,9 @@ impl Storage {
         let shell = self.shell();
         for (vhost, Waiting { round, connections }) in waits.drain(..) {
             let broker_loop = shell.as_ref().and_then(|shell| shell.loop_numbered(vhost));
+            if let Some(broker_loop) = broker_loop {
+                broker_loop.set_safe(round);
+            }
             for (id, shared) in connections {
                 shared.unbar(round);
                 let low = broker_loop.map_or(0, |broker_loop| broker_loop.outbox_low());

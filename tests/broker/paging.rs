@@ -101,3 +101,22 @@ fn a_get_from_a_queue_that_goes_is_refused() {
     let (code, text) = bench.refusal(&answer).expect("a refusal");
     assert_eq!((code, text.as_str()), (404, "NOT_FOUND - no queue 'q' in vhost '/'"));
 }
+
+/// What was given out has to come back as redelivered after a crash: nobody gets it before that is written, and safe.
+#[test]
+fn nobody_gets_a_message_before_its_delivery_would_be_known() {
+    let mut bench = Bench::durable(false);
+    bench.declare("q", &[]);
+    for body in [b"1", b"2", b"3", b"4"] {
+        bench.publish("q", AMQPProperties::default().with_delivery_mode(2), body);
+    }
+    let mut get = |now: u64, safe: u64| {
+        bench.broker.begin_round(now, safe);
+        assert!(bench.get("q", false).is_some());
+        bench.held
+    };
+    assert!(get(10, 9), "this delivery is written in round 10");
+    assert!(get(11, 10), "this one in 11, with those of the next messages");
+    assert!(get(12, 10), "which is not safe yet, whoever gets them");
+    assert!(!get(13, 11), "and is now");
+}

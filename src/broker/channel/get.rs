@@ -39,7 +39,7 @@ impl Broker {
             }
             return;
         };
-        if Self::write_delivery(&mut self.log, &mut self.queues[id], &entry) {
+        if Self::write_delivery(&mut self.log, &mut self.queues[id], &entry, self.rounds) {
             effects.hold(at.connection);
         }
         let count = |broker: &Self| u32::try_from(broker.queues[id].ready.len()).unwrap_or(u32::MAX);

@@ -119,6 +119,8 @@ pub struct Queue {
     pub(super) number: u64,
     /// Messages below this position are known to have been delivered, perhaps.
     pub(super) delivered: u64,
+    /// The round in which that was written.
+    pub(super) delivered_in: u64,
     /// How far ahead of the messages delivered that was written last.
     pub(super) delivered_ahead: u64,
     /// A storage has what is to survive up to this position.
@@ -188,6 +190,7 @@ impl Queue {
             extra: None,
             number: 0,
             delivered: 0,
+            delivered_in: 0,
             delivered_ahead: 0,
             stored: 0,
             effective: Arc::default(),

@@ -8,7 +8,7 @@ use amq_protocol::protocol::{AMQPClass, basic, channel, queue};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::amqp::Decoder;
 use leveret::broker::policy::Policy;
-use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Load, Opened, Profile, Settings, Timestamp};
+use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Load, Opened, Profile, Release, Settings, Timestamp};
 
 use crate::core::keeper::Keeper;
 
@@ -27,6 +27,8 @@ pub(crate) struct Bench {
     /// Whether the disk answers at once, and what it has not answered yet.
     pub(crate) answers: bool,
     pub(crate) unanswered: Vec<Load>,
+    /// Whether the last answer has to wait for what is written down to be safe.
+    pub(crate) held: bool,
 }
 
 /// A message as a client gets it.
@@ -108,6 +110,7 @@ impl Bench {
             pages,
             answers: true,
             unanswered: Vec::new(),
+            held: false,
         };
         bench.connect();
         bench
@@ -124,8 +127,13 @@ impl Bench {
     pub(crate) fn input(&mut self, input: Input<'_>) -> Vec<AMQPFrame> {
         self.broker.handle(Timestamp(self.now), input, &mut self.effects);
         let mut all = Vec::new();
+        let mut held = false;
         loop {
-            self.effects.drain_outputs(|_, output, _| all.extend(frames(&output.to_vec())));
+            self.effects.drain_outputs(|_, output, release| {
+                all.extend(frames(&output.to_vec()));
+                held |= release == Release::WhenSafe;
+            });
+            self.held = held;
             if !self.store() {
                 break;
             }

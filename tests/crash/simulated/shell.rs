@@ -50,6 +50,8 @@ pub(super) struct Shell {
     reader: Reader,
     vhost: u32,
     round: u64,
+    /// What was written down up to this round is safe.
+    safe: u64,
     /// Written down and not committed, with who waits for it.
     backlog: VecDeque<(Batch, u64, Vec<ConnectionId>)>,
     /// So many at its front were refused, and have to be given again.
@@ -85,6 +87,7 @@ impl Shell {
         let opened = open(disk, options, &[VHOST], &mut |_| {}).map_err(|error| error.to_string())?;
         let mut broker = Broker::new(VHOST, Arc::clone(settings), 1);
         broker.keep_records();
+        broker.begin_round(1, 0);
         let recovered = opened.vhosts.into_iter().next().ok_or("no virtual host")?;
         broker.restore(now, &recovered.recovered).map_err(|error| error.to_string())?;
         let mut shell = Self {
@@ -98,6 +101,7 @@ impl Shell {
             reader: opened.reader,
             vhost: recovered.number,
             round: 0,
+            safe: 0,
             backlog: VecDeque::new(),
             refused: 0,
             sealed: VecDeque::new(),
@@ -229,13 +233,12 @@ impl Shell {
     fn hand_out(&mut self) {
         self.round += 1;
         let Self { broker, effects, connections, round, .. } = self;
-        let writes = !broker.records().is_empty();
         let mut waiting = Vec::new();
         effects.drain_outputs(|id, output, release| {
             let Some(Some(connection)) = connections.get_mut(id.index()) else { return };
             let barrier = match release {
-                Release::WhenSafe if writes => Some(*round),
-                Release::WhenSafe | Release::InOrder => connection.barred.back().map(|(round, _)| *round),
+                Release::WhenSafe => Some(*round),
+                Release::InOrder => connection.barred.back().map(|(round, _)| *round),
                 Release::AtOnce => None,
             };
             match barrier {
@@ -247,12 +250,13 @@ impl Shell {
             }
             broker.set_pending(id, connection.pending());
         });
-        if writes {
-            let records = broker.records();
+        let records = broker.records();
+        if !records.is_empty() || !waiting.is_empty() {
             let (enqueued, ended_bytes) = (records.enqueued, records.ended_bytes);
             let batch = Batch { vhost: self.vhost, records: records.take(Vec::new()), enqueued, ended_bytes };
             self.backlog.push_back((batch, self.round, waiting));
         }
+        self.broker.begin_round(self.round + 1, self.safe);
         self.work.extend(self.broker.take_spills().into_iter().map(Work::Spill));
         self.work.extend(self.broker.take_unneeded().into_iter().map(Work::Unneeded));
         self.loads.extend(self.broker.take_loads());
@@ -280,19 +284,22 @@ impl Shell {
             return;
         }
         let count = if self.refused > 0 { self.refused } else { 1 + random.below(self.backlog.len()) };
-        let batches: Vec<Batch> = self.backlog.iter().take(count).map(|(batch, ..)| batch.clone()).collect();
+        let written = self.backlog.iter().take(count).filter(|(batch, ..)| !batch.records.is_empty());
+        let batches: Vec<Batch> = written.map(|(batch, ..)| batch.clone()).collect();
         if self.log.commit(&batches).is_err() {
             self.refused = count;
             return;
         }
         self.refused = 0;
         for (_, round, waiting) in self.backlog.drain(..count).collect::<Vec<_>>() {
+            self.safe = round;
             for id in waiting {
                 let Some(Some(connection)) = self.connections.get_mut(id.index()) else { continue };
                 connection.unbar(round);
                 self.report(id.index());
             }
         }
+        self.broker.begin_round(self.round + 1, self.safe);
         self.collect_sealed();
     }
 
