@@ -137,6 +137,15 @@ impl Drop for Party {
     }
 }
 
+/// Tells the end of the first thread.
+pub(super) struct Ending(pub(super) Party);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.tell(Request::Ended);
+    }
+}
+
 struct Pipe {
     number: u64,
     connection: usize,

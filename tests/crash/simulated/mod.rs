@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use leveret::broker::{Settings, Timestamp};
 use leveret::storage::{Disk, Options};
 
-use self::lockstep::{Read, Request, Threads, Waiting};
+use self::lockstep::{Ending, Read, Request, Threads, Waiting};
 use self::shell::Shell;
 use crate::client::{Address, PATIENCE};
 use crate::disk::{End, Faults, SimDisk};
@@ -222,8 +222,9 @@ impl Brokers for Simulated {
         std::thread::scope(|scope| {
             party.tell(Request::Began);
             scope.spawn(move || {
+                // Dropped by a panic, too.
+                let _ending = Ending(party);
                 work();
-                party.tell(Request::Ended);
             });
             self.await_clients();
             while !self.threads.is_over() && began.elapsed() < 2 * PATIENCE {
