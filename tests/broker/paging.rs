@@ -3,7 +3,10 @@
 use amq_protocol::frame::AMQPFrame;
 use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::protocol::{AMQPClass, basic, queue};
+use leveret::amqp::Message;
 use leveret::broker::Input;
+use leveret::broker::queue::Ready;
+use leveret::broker::queue::level::{Keeps, Leaving};
 
 use crate::properties::bench::{Bench, got};
 
@@ -119,4 +122,30 @@ fn nobody_gets_a_message_before_its_delivery_would_be_known() {
     assert!(get(11, 10), "this one in 11, with those of the next messages");
     assert!(get(12, 10), "which is not safe yet, whoever gets them");
     assert!(!get(13, 11), "and is now");
+}
+
+/// The window shrinks when memory is short: what was near the head when the rest was given to the disk, and is not any more,
+/// must not leave memory, for nobody else has it.
+#[test]
+fn only_what_the_disk_has_leaves_memory() {
+    for (window_then, window_now, rounds) in [(1_000, 0, 1), (400, 0, 3), (0, 1_000, 2), (2_000, 300, 4)] {
+        let mut ready = Ready::new(0, false);
+        let (mut given, mut gone) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            for _ in 0..20 {
+                let entry = ready.entry(Message::new(b"", b"q", &[0, 0], &[7; 50]));
+                ready.push(entry);
+            }
+            let mut room = 2_000;
+            for (_, entries) in ready.spill(window_then, Keeps::Nothing, &mut room) {
+                let last = entries.last().expect("some").position;
+                given.extend(entries.iter().map(|entry| entry.position));
+                ready.set_spilled(0, last + 1);
+            }
+            let leaving = Leaving { stored: 0, window: window_now, keeps: Keeps::Nothing };
+            ready.page_out(leaving, |entry| gone.push(entry.position));
+        }
+        assert!(!gone.is_empty() && gone.iter().all(|position| given.contains(position)), "{gone:?} of {given:?}");
+        assert_eq!(ready.iter().count() + gone.len(), ready.len(), "the rest is in memory");
+    }
 }

@@ -64,15 +64,31 @@ pub(super) struct Level {
     spilled: Option<Box<Spilled>>,
 }
 
-/// Transient messages that were given to the disk to save memory. Positions, and none that is above.
-#[derive(Clone, Copy, Debug, Default)]
+/// Transient messages that were given to the disk to save memory.
+#[derive(Clone, Debug, Default)]
 struct Spilled {
-    /// Below this they are there.
-    there: u64,
-    /// Below this they were given away.
+    /// Ranges of positions, in order: all that were in memory from the first to below the other end. Between them there may be
+    /// messages that were too near the head to be given away.
+    ranges: Vec<Given>,
+    /// Below this position nothing is given away any more.
     given: u64,
     /// Below this they are no longer needed.
     freed: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    first: u64,
+    below: u64,
+    /// The disk has them.
+    there: bool,
+}
+
+impl Spilled {
+    fn has(&self, position: u64) -> bool {
+        let at = self.ranges.partition_point(|range| range.below <= position);
+        self.ranges.get(at).is_some_and(|range| range.there && range.first <= position)
+    }
 }
 
 /// Which entries may leave memory.
@@ -105,9 +121,12 @@ impl Keeps {
 }
 
 impl Leaving {
-    /// Transient messages may leave below `spilled`.
-    fn may(self, entry: &Entry, spilled: u64) -> bool {
-        if self.keeps.keeps(&entry.message) { entry.position <= self.stored } else { entry.position < spilled }
+    fn may(self, entry: &Entry, spilled: Option<&Spilled>) -> bool {
+        if self.keeps.keeps(&entry.message) {
+            entry.position <= self.stored
+        } else {
+            spilled.is_some_and(|spilled| spilled.has(entry.position))
+        }
     }
 }
 
@@ -197,8 +216,10 @@ impl Level {
             *room -= entry.memory();
             spilled.push(entry.clone());
         }
-        if let Some(last) = spilled.last() {
-            self.spilled.get_or_insert_default().given = last.position + 1;
+        if let [first, .., last] | [first @ last] = spilled.as_slice() {
+            let into = self.spilled.get_or_insert_default();
+            into.given = last.position + 1;
+            into.ranges.push(Given { first: first.position, below: into.given, there: false });
         }
         spilled
     }
@@ -209,16 +230,17 @@ impl Level {
 
     /// Messages below this position that were given to the disk are there.
     pub(super) fn set_spilled(&mut self, below: u64) {
-        if let Some(spilled) = &mut self.spilled {
-            spilled.there = spilled.there.max(below);
-        }
+        let ranges = self.spilled.iter_mut().flat_map(|spilled| &mut spilled.ranges);
+        ranges.filter(|range| range.below <= below).for_each(|range| range.there = true);
     }
 
     /// Positions that were given to the disk and are needed no more: below this.
     pub(super) fn unneeded(&mut self) -> Option<u64> {
         let spilled = self.spilled.as_mut()?;
         let first = self.published.front().map(|entry| entry.position);
-        let needed = first.or(self.paged.as_ref().map(|paged| paged.span.first)).unwrap_or(spilled.there).min(spilled.there);
+        let there = spilled.ranges.iter().rev().find(|range| range.there).map_or(0, |range| range.below);
+        let needed = first.or(self.paged.as_ref().map(|paged| paged.span.first)).unwrap_or(there).min(there);
+        spilled.ranges.retain(|range| range.below > needed);
         let more = needed > spilled.freed;
         spilled.freed = needed;
         more.then_some(needed)
@@ -226,12 +248,13 @@ impl Level {
 
     /// Lets go of what is on disk and not near the head.
     pub(super) fn page_out(&mut self, leaving: Leaving, mut gone: impl FnMut(Entry)) {
-        let spilled = self.spilled.as_ref().map_or(0, |spilled| spilled.there);
+        let spilled = self.spilled.as_deref();
         if self.paged.is_none() {
-            let (kept, head_memory) = self.head(leaving.window);
-            if !self.published.get(kept).is_some_and(|entry| leaving.may(entry, spilled)) {
-                return;
-            }
+            let (near, mut head_memory) = self.head(leaving.window);
+            let may = |entry: &Entry| leaving.may(entry, spilled);
+            let Some(more) = self.published.iter().skip(near).position(may) else { return };
+            head_memory += self.published.range(near..near + more).map(Entry::memory).sum::<u64>();
+            let kept = near + more;
             let tail = self.published.split_off(kept);
             self.published.shrink_to_fit();
             self.paged = Some(Box::new(Paged { tail, head_memory, ..Paged::default() }));
