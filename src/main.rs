@@ -144,12 +144,15 @@ async fn serve_until_signal(config: Config) -> ExitCode {
         Ok(server) => server,
         Err(error) => return fail(&error),
     };
+    // Before anybody is told that the broker is there, and may ask it to stop.
+    let stopped = match leveret::server::stop_signal() {
+        Ok(stopped) => stopped,
+        Err(error) => return fail(&error),
+    };
     if let Err(error) = server.announce_ready() {
         return fail(&error);
     }
-    if let Err(error) = leveret::server::stop_signal().await {
-        return fail(&error);
-    }
+    stopped.await;
     server.stop().await;
     ExitCode::SUCCESS
 }

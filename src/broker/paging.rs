@@ -240,6 +240,12 @@ impl Broker {
         }
     }
 
+    /// Whether [`Broker::take_spills`] would give any.
+    #[must_use]
+    pub fn has_spills(&self) -> bool {
+        !self.spills.is_empty()
+    }
+
     /// Transient messages to be given to the disk since this was last called.
     pub fn take_spills(&mut self) -> Vec<Spill> {
         std::mem::take(&mut self.spills)

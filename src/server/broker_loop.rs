@@ -416,7 +416,13 @@ impl BrokerLoop {
                     freed.connections.push(id);
                 }
                 Submission::Stored(queues) => broker.handle(now, Input::Stored(&queues), effects),
-                Submission::SpillTransient => broker.handle(now, Input::SpillTransient, effects),
+                Submission::SpillTransient => {
+                    broker.handle(now, Input::SpillTransient, effects);
+                    let any = broker.has_spills();
+                    if let Some(shell) = self.shell.get().and_then(Weak::upgrade) {
+                        shell.spill_answered(any);
+                    }
+                }
                 Submission::Spilled { queue, level, up_to } => broker.handle(now, Input::Spilled { queue, level, up_to }, effects),
                 Submission::Loaded(loaded) => broker.handle(now, Input::Loaded(loaded), effects),
                 Submission::Alarms(alarms) => broker.handle(now, Input::Alarms(alarms), effects),

@@ -29,8 +29,8 @@ use storage::Storage;
 
 /// How often the room on the disk is looked at.
 const DISK_CHECK: Duration = Duration::from_secs(1);
-/// How often transient messages are put on the disk while memory is short, in milliseconds.
-const SPILL_EVERY_MS: u64 = 20;
+/// How long it is not tried again to put transient messages on the disk when there were none, in milliseconds.
+const SPILL_RESTS_MS: u64 = 100;
 /// How long a stop waits for connections to say goodbye.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
@@ -66,9 +66,10 @@ struct Shell {
     numbers: Vec<u32>,
     /// Bytes above which the alarm is raised.
     memory_limit: u64,
-    /// Bytes above which transient messages are put on the disk, and when that was done last.
+    /// Bytes above which transient messages are put on the disk; that has been asked for; when it may be again.
     paging_limit: u64,
-    spilled_at: AtomicU64,
+    spill_asked: AtomicBool,
+    spill_rests_until: AtomicU64,
     /// During an alarm, whose turn it is to finish a content that was begun: were nobody to, contents that fill the memory
     /// between them would block each other for ever.
     turn: Arc<Semaphore>,
@@ -100,13 +101,22 @@ impl Shell {
 
     /// Transient messages are put on the disk, a portion at a time and not more often than helps.
     fn spill_transient(&self) {
-        let Some(storage) = self.storage.as_ref().filter(|storage| storage.has_spilled()) else { return };
+        if !self.storage.as_ref().is_some_and(|storage| storage.has_spilled()) {
+            return;
+        }
         let now = now().0;
-        let last = self.spilled_at.load(Ordering::Relaxed);
-        let due = now >= last.saturating_add(SPILL_EVERY_MS);
-        if due && self.spilled_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() && storage.has_room() {
+        // What was asked for last has been done by now; if it was in vain, so would this be for a while.
+        if now >= self.spill_rests_until.load(Ordering::Relaxed) && !self.spill_asked.swap(true, Ordering::Relaxed) {
             self.loops.iter().for_each(BrokerLoop::spill_transient);
         }
+    }
+
+    /// Transient messages were to be put on the disk; whether there were any.
+    fn spill_answered(&self, any: bool) {
+        if !any {
+            self.spill_rests_until.store(now().0.saturating_add(SPILL_RESTS_MS), Ordering::Relaxed);
+        }
+        self.spill_asked.store(false, Ordering::Relaxed);
     }
 
     /// The loop of a virtual host, by its number in the storage.
@@ -223,7 +233,8 @@ impl Server {
             numbers: opened.iter().flat_map(|opened| &opened.vhosts).map(|(number, _)| *number).collect(),
             memory_limit,
             paging_limit: config.paging_limit(),
-            spilled_at: AtomicU64::new(0),
+            spill_asked: AtomicBool::new(false),
+            spill_rests_until: AtomicU64::new(0),
             watermark: Mutex::new(Watermark::new(memory_limit)),
             held: Arc::default(),
             alarm: AtomicBool::new(false),
@@ -302,18 +313,19 @@ impl Server {
     }
 }
 
-/// Returns when the process is asked to stop, by SIGTERM or SIGINT.
+/// Catches SIGTERM and SIGINT from now on; what it returns is done when the process is asked to stop by one of them.
 ///
 /// # Errors
 /// When signals cannot be caught.
-pub async fn stop_signal() -> std::io::Result<()> {
+pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
 }
 
 /// Time for the core.
