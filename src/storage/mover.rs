@@ -139,6 +139,14 @@ impl Mover {
         }
     }
 
+    /// There is going to be a file of this name: one that could not be removed, perhaps left behind by another process, is not to
+    /// be removed any more.
+    pub(super) fn takes_name(&mut self, name: Name) -> String {
+        let name = name.to_string();
+        self.litter.retain(|other| *other != name);
+        name
+    }
+
     /// Removes a file, now or later.
     pub(super) fn remove(&mut self, name: Name) {
         self.remove_named(name.to_string());
@@ -159,7 +167,8 @@ impl Mover {
         if self.spares.count() == 0 && usual() {
             let spare = self.next_spare;
             self.next_spare += 1;
-            if self.shared.disk.rename(&name.to_string(), &Name::Spare(spare).to_string()).is_ok() {
+            let to = self.takes_name(Name::Spare(spare));
+            if self.shared.disk.rename(&name.to_string(), &to).is_ok() {
                 self.spares.add(spare);
                 return;
             }
@@ -174,7 +183,7 @@ impl Mover {
         }
         let number = self.next_spare;
         self.next_spare += 1;
-        let name = Name::Spare(number).to_string();
+        let name = self.takes_name(Name::Spare(number));
         let filled = self.shared.disk.create(&name).and_then(|file| {
             fill(file.as_ref(), self.options.file_bytes())?;
             file.sync()

@@ -23,15 +23,16 @@ impl Mover {
     pub fn spill(&mut self, vhost: u32, queue: u64, level: u8, messages: &[Stored]) -> Result<(), Error> {
         let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(()) };
         let (first, last) = (first.position, last.position);
-        let spills = &mut self.spills;
-        let (file, mut writer) = match spills.current.take() {
+        let (file, mut writer) = match self.spills.current.take() {
             Some(current) => current,
             None => {
-                spills.next += 1;
-                let name = Name::Spill(spills.next).to_string();
-                (spills.next, Writer::new(self.shared.disk.as_ref(), name, spills.next, Vec::new())?)
+                self.spills.next += 1;
+                let number = self.spills.next;
+                let name = self.takes_name(Name::Spill(number));
+                (number, Writer::new(self.shared.disk.as_ref(), name, number, Vec::new())?)
             }
         };
+        let spills = &mut self.spills;
         let offset = writer.offset();
         let mut buffer = std::mem::take(&mut spills.buffer);
         let mut write = || {
