@@ -5,7 +5,7 @@
 //! everything else is written to a new one.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -95,6 +95,8 @@ pub struct Log {
     /// Batches of a file that could not be synced, read back from it.
     carried: Vec<(u32, Vec<u8>)>,
     buffer: Vec<u8>,
+    /// Files that nobody needs.
+    litter: Vec<u64>,
 }
 
 impl Log {
@@ -110,6 +112,7 @@ impl Log {
             previous: (0, 0),
             carried: Vec::new(),
             buffer: Vec::new(),
+            litter: Vec::new(),
         }
     }
 
@@ -222,6 +225,9 @@ impl Log {
 
     /// A file for the next batches: one that lies ready, or a new one.
     fn begin(&mut self) -> io::Result<Current> {
+        let disk = &self.disk;
+        // What cannot be removed now is tried again with the next file, or by the next start.
+        self.litter.retain(|number| disk.remove(&Name::Log(*number).to_string()).is_err_and(|error| error.kind() != ErrorKind::NotFound));
         let number = self.next_number;
         let name = Name::Log(number).to_string();
         let file = if let Some(spare) = self.spares.take() {
@@ -266,8 +272,8 @@ impl Log {
             self.previous = (current.number, current.synced_end);
             self.sealed.push_back(Sealed { number: current.number, end: current.synced_end });
         } else {
-            // Nothing in it counts, and the next file will not name it; if this fails, the next start removes it.
-            let _ = self.disk.remove(&Name::Log(current.number).to_string());
+            // Nothing in it counts, and the next file will not name it.
+            self.litter.push(current.number);
         }
         Ok(())
     }
