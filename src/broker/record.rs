@@ -42,10 +42,10 @@ pub enum Record<'a> {
         queue: u64,
         returned: Returned,
     },
-    /// Messages up to here may have been delivered.
+    /// Messages below this position may have been delivered.
     Delivered {
         queue: u64,
-        up_to: u64,
+        below: u64,
     },
     /// Everything from `first` to `last` that is still there has ended.
     Drop {
@@ -146,10 +146,11 @@ impl Records {
         taken.bytes
     }
 
-    fn begin(&mut self, kind: u8) -> &mut Vec<u8> {
-        self.last_ack = None;
-        self.bytes.push(kind);
-        &mut self.bytes
+    fn write(&mut self, record: Record<'_>) {
+        if self.enabled {
+            self.last_ack = None;
+            record.write(&mut self.bytes);
+        }
     }
 
     /// What is enqueued from now on is another message.
@@ -163,27 +164,13 @@ impl Records {
             return;
         }
         if !std::mem::replace(&mut self.has_message, true) {
-            let length = u32::try_from(message.stored_len()).expect("a message is shorter than 4 GiB");
-            let bytes = self.begin(MESSAGE);
-            bytes.extend_from_slice(&length.to_le_bytes());
-            message.store(bytes);
+            // As `Record::Message`, straight from where the message lies.
+            self.bytes.push(MESSAGE);
+            put_length(&mut self.bytes, message.stored_len());
+            message.store(&mut self.bytes);
         }
         self.enqueued += 1;
-        let counted = enqueue.returns > 0 || enqueue.uncounted > 0;
-        let mut flags = if enqueue.redelivered { REDELIVERED } else { 0 };
-        flags |= if counted { COUNTED } else { 0 };
-        let mut fixed = [0; 26];
-        fixed[..8].copy_from_slice(&enqueue.queue.to_le_bytes());
-        fixed[8] = enqueue.level;
-        fixed[9..17].copy_from_slice(&enqueue.position.to_le_bytes());
-        fixed[17..25].copy_from_slice(&enqueue.at.to_le_bytes());
-        fixed[25] = flags;
-        let bytes = self.begin(ENQUEUE);
-        bytes.extend_from_slice(&fixed);
-        if counted {
-            bytes.extend_from_slice(&enqueue.returns.to_le_bytes());
-            bytes.extend_from_slice(&enqueue.uncounted.to_le_bytes());
-        }
+        self.write(Record::Enqueue(enqueue));
     }
 
     /// A message has ended; `body_len` in bytes.
@@ -201,84 +188,116 @@ impl Records {
             count.copy_from_slice(&longer.to_le_bytes());
             return;
         }
-        let bytes = self.begin(ACK);
-        bytes.extend_from_slice(&queue.to_le_bytes());
-        bytes.push(level);
-        bytes.extend_from_slice(&position.to_le_bytes());
-        let at = bytes.len();
-        bytes.extend_from_slice(&1u32.to_le_bytes());
-        self.last_ack = Some((at, queue, level, position + 1));
+        self.write(Record::Ack { queue, level, position, count: 1 });
+        self.last_ack = Some((self.bytes.len() - size_of::<u32>(), queue, level, position + 1));
     }
 
     pub fn returned(&mut self, queue: u64, returned: Returned) {
-        if !self.enabled {
-            return;
-        }
-        let bytes = self.begin(RETURNED);
-        bytes.extend_from_slice(&queue.to_le_bytes());
-        bytes.push(returned.level);
-        bytes.extend_from_slice(&returned.position.to_le_bytes());
-        bytes.extend_from_slice(&returned.returns.to_le_bytes());
-        bytes.extend_from_slice(&returned.uncounted.to_le_bytes());
+        self.write(Record::Returned { queue, returned });
     }
 
-    pub fn delivered(&mut self, queue: u64, up_to: u64) {
-        if self.enabled {
-            let bytes = self.begin(DELIVERED);
-            bytes.extend_from_slice(&queue.to_le_bytes());
-            bytes.extend_from_slice(&up_to.to_le_bytes());
-        }
+    pub fn delivered(&mut self, queue: u64, below: u64) {
+        self.write(Record::Delivered { queue, below });
     }
 
     /// `body_bytes`: of what ends.
     pub fn drop_all(&mut self, queue: u64, level: u8, (first, last): (u64, u64), body_bytes: u64) {
-        if self.enabled {
-            self.ended_bytes += body_bytes;
-            let bytes = self.begin(DROP);
-            bytes.extend_from_slice(&queue.to_le_bytes());
-            bytes.push(level);
-            bytes.extend_from_slice(&first.to_le_bytes());
-            bytes.extend_from_slice(&last.to_le_bytes());
-        }
+        self.ended_bytes += body_bytes;
+        self.write(Record::Drop { queue, level, first, last });
     }
 
     /// `body_bytes`: of what ends with the queue.
     pub fn forget(&mut self, queue: u64, body_bytes: u64) {
-        if self.enabled {
-            self.ended_bytes += body_bytes;
-            self.begin(FORGET).extend_from_slice(&queue.to_le_bytes());
-        }
+        self.ended_bytes += body_bytes;
+        self.write(Record::Forget { queue });
     }
 
     pub fn define(&mut self, key: &[u8], value: &[u8]) {
-        if self.enabled {
-            self.definitions += 1;
-            self.key(DEFINE, key);
-            let length = u32::try_from(value.len()).expect("a definition comes in a frame");
-            self.bytes.extend_from_slice(&length.to_le_bytes());
-            self.bytes.extend_from_slice(value);
-        }
+        self.definitions += u32::from(self.enabled);
+        self.write(Record::Define { key, value });
     }
 
     pub fn undefine(&mut self, key: &[u8]) {
-        if self.enabled {
-            self.definitions += 1;
-            self.key(UNDEFINE, key);
-        }
-    }
-
-    fn key(&mut self, kind: u8, key: &[u8]) {
-        let length = u16::try_from(key.len()).expect("a key is short");
-        let bytes = self.begin(kind);
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(key);
+        self.definitions += u32::from(self.enabled);
+        self.write(Record::Undefine { key });
     }
 
     pub fn clean(&mut self) {
-        if self.enabled {
-            self.begin(CLEAN);
+        self.write(Record::Clean);
+    }
+}
+
+impl Record<'_> {
+    /// Appends the record as [`one`] reads it.
+    pub fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Message(stored) => {
+                out.push(MESSAGE);
+                put_length(out, stored.len());
+                out.extend_from_slice(stored);
+            }
+            Self::Enqueue(Enqueue { queue, level, position, at, redelivered, returns, uncounted }) => {
+                put_place(out, ENQUEUE, queue, level, position);
+                out.extend_from_slice(&at.to_le_bytes());
+                let counted = returns > 0 || uncounted > 0;
+                out.push(if redelivered { REDELIVERED } else { 0 } | if counted { COUNTED } else { 0 });
+                if counted {
+                    out.extend_from_slice(&returns.to_le_bytes());
+                    out.extend_from_slice(&uncounted.to_le_bytes());
+                }
+            }
+            Self::Ack { queue, level, position, count } => {
+                put_place(out, ACK, queue, level, position);
+                out.extend_from_slice(&count.to_le_bytes());
+            }
+            Self::Returned { queue, returned: Returned { level, position, returns, uncounted } } => {
+                put_place(out, RETURNED, queue, level, position);
+                out.extend_from_slice(&returns.to_le_bytes());
+                out.extend_from_slice(&uncounted.to_le_bytes());
+            }
+            Self::Delivered { queue, below } => {
+                put_queue(out, DELIVERED, queue);
+                out.extend_from_slice(&below.to_le_bytes());
+            }
+            Self::Drop { queue, level, first, last } => {
+                put_place(out, DROP, queue, level, first);
+                out.extend_from_slice(&last.to_le_bytes());
+            }
+            Self::Forget { queue } => put_queue(out, FORGET, queue),
+            Self::Define { key, value } => {
+                put_key(out, DEFINE, key);
+                put_length(out, value.len());
+                out.extend_from_slice(value);
+            }
+            Self::Undefine { key } => put_key(out, UNDEFINE, key),
+            Self::Clean => out.push(CLEAN),
         }
     }
+}
+
+fn put_length(out: &mut Vec<u8>, length: usize) {
+    let length = u32::try_from(length).expect("messages and definitions are shorter than 4 GiB");
+    out.extend_from_slice(&length.to_le_bytes());
+}
+
+fn put_queue(out: &mut Vec<u8>, kind: u8, queue: u64) {
+    let mut bytes = [kind; 9];
+    bytes[1..].copy_from_slice(&queue.to_le_bytes());
+    out.extend_from_slice(&bytes);
+}
+
+fn put_place(out: &mut Vec<u8>, kind: u8, queue: u64, level: u8, position: u64) {
+    let mut bytes = [kind; 18];
+    bytes[1..9].copy_from_slice(&queue.to_le_bytes());
+    bytes[9] = level;
+    bytes[10..].copy_from_slice(&position.to_le_bytes());
+    out.extend_from_slice(&bytes);
+}
+
+fn put_key(out: &mut Vec<u8>, kind: u8, key: &[u8]) {
+    out.push(kind);
+    out.extend_from_slice(&u16::try_from(key.len()).expect("a key is short").to_le_bytes());
+    out.extend_from_slice(key);
 }
 
 /// The records in these bytes, in order; ends at the first that is none.
@@ -333,7 +352,7 @@ pub fn one<'a>(bytes: &mut &'a [u8]) -> Option<Record<'a>> {
                 uncounted: u16::from_le_bytes(number(bytes)?),
             },
         },
-        DELIVERED => Record::Delivered { queue: u64::from_le_bytes(number(bytes)?), up_to: u64::from_le_bytes(number(bytes)?) },
+        DELIVERED => Record::Delivered { queue: u64::from_le_bytes(number(bytes)?), below: u64::from_le_bytes(number(bytes)?) },
         DROP => Record::Drop {
             queue: u64::from_le_bytes(number(bytes)?),
             level: number::<1>(bytes)?[0],
@@ -384,7 +403,7 @@ pub struct Recovered {
 pub struct RecoveredQueue {
     /// The highest position that was ever given.
     pub highest: u64,
-    /// Messages up to here may have been delivered; 0 is none.
+    /// Messages below this position may have been delivered; 0 is none.
     pub delivered: u64,
     /// Messages that came back, in the order in which they did so last.
     pub returned: Vec<Returned>,

@@ -3,15 +3,8 @@
 use super::batch::{u32_at, u64_at};
 use super::index::{Key, Run};
 use super::ranges::Range;
-use crate::broker::record::{self, Record, Returned};
+use crate::broker::record::{self, Record};
 
-const ACK: u8 = 3;
-const RETURNED: u8 = 4;
-const DELIVERED: u8 = 5;
-const DROP: u8 = 6;
-const FORGET: u8 = 7;
-const DEFINE: u8 = 8;
-const CLEAN: u8 = 10;
 const SEGMENT: u8 = 20;
 const GONE: u8 = 21;
 const LOG_DONE: u8 = 22;
@@ -172,61 +165,22 @@ impl Writer {
         self.bytes.extend_from_slice(name.as_bytes());
     }
 
+    pub(super) fn record(&mut self, record: Record<'_>) {
+        record.write(&mut self.bytes);
+    }
+
     /// These positions, which are all of messages, have ended.
     pub(super) fn acks(&mut self, queue: u64, level: u8, ranges: &[Range]) {
-        for &(mut first, last) in ranges {
+        for &(first, last) in ranges {
+            let mut position = first;
             loop {
-                let count = u32::try_from((last - first).saturating_add(1)).unwrap_or(u32::MAX);
-                self.bytes.push(ACK);
-                self.u64(queue);
-                self.bytes.push(level);
-                self.u64(first);
-                self.u32(count);
-                if last - first < u64::from(count) {
+                let count = u32::try_from((last - position).saturating_add(1)).unwrap_or(u32::MAX);
+                self.record(Record::Ack { queue, level, position, count });
+                if last - position < u64::from(count) {
                     break;
                 }
-                first += u64::from(count);
+                position += u64::from(count);
             }
         }
-    }
-
-    pub(super) fn drop_run(&mut self, queue: u64, level: u8, first: u64, last: u64) {
-        self.bytes.push(DROP);
-        self.u64(queue);
-        self.bytes.push(level);
-        self.u64(first);
-        self.u64(last);
-    }
-
-    pub(super) fn returned(&mut self, queue: u64, returned: Returned) {
-        self.bytes.push(RETURNED);
-        self.u64(queue);
-        self.bytes.push(returned.level);
-        self.u64(returned.position);
-        self.u32(returned.returns);
-        self.bytes.extend_from_slice(&returned.uncounted.to_le_bytes());
-    }
-
-    pub(super) fn delivered(&mut self, queue: u64, up_to: u64) {
-        self.bytes.push(DELIVERED);
-        self.u64(queue);
-        self.u64(up_to);
-    }
-
-    pub(super) fn forget(&mut self, queue: u64) {
-        self.bytes.push(FORGET);
-        self.u64(queue);
-    }
-
-    pub(super) fn define(&mut self, key: &[u8], value: &[u8]) {
-        self.bytes.push(DEFINE);
-        self.bytes.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
-        self.bytes.extend_from_slice(key);
-        self.u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
-        self.bytes.extend_from_slice(value);
-    }
-
-    pub(super) fn clean(&mut self) {
-        self.bytes.push(CLEAN);
     }
 }

@@ -194,9 +194,9 @@ impl Fold {
                 }
             }
             Record::Returned { queue, returned } => self.returned.push(((vhost, queue), returned)),
-            Record::Delivered { queue, up_to } => {
+            Record::Delivered { queue, below } => {
                 let mark = self.delivered.entry((vhost, queue)).or_default();
-                *mark = up_to.max(*mark);
+                *mark = below.max(*mark);
             }
             Record::Forget { queue } => {
                 self.forgotten.insert((vhost, queue));
@@ -343,7 +343,7 @@ impl Fold {
     fn rest(&mut self, writer: &mut entry::Writer, highest: &BTreeMap<Key, u64>, ended: &BTreeMap<(Key, u8), Vec<Range>>) {
         for vhost in &self.cleaned {
             writer.within(*vhost);
-            writer.clean();
+            writer.record(Record::Clean);
         }
         for ((vhost, queue), position) in highest {
             writer.within(*vhost);
@@ -357,15 +357,15 @@ impl Fold {
                 continue;
             }
             writer.within(vhost);
-            writer.returned(queue, returned);
+            writer.record(Record::Returned { queue, returned });
         }
-        for ((vhost, queue), up_to) in self.delivered.iter().filter(|(key, _)| !self.forgotten.contains(key)) {
+        for ((vhost, queue), below) in self.delivered.iter().filter(|(key, _)| !self.forgotten.contains(key)) {
             writer.within(*vhost);
-            writer.delivered(*queue, *up_to);
+            writer.record(Record::Delivered { queue: *queue, below: *below });
         }
         for (vhost, queue) in &self.forgotten {
             writer.within(*vhost);
-            writer.forget(*queue);
+            writer.record(Record::Forget { queue: *queue });
         }
         for (vhost, from, to) in &self.definitions {
             writer.within(*vhost);
@@ -434,7 +434,8 @@ impl Output<'_> {
             whole |= ranges::total(&newly) >= u64::from(run.alive);
             self.deltas.within(slot.key.0);
             if whole {
-                self.deltas.drop_run(slot.key.1, slot.level, run.first, run.last);
+                let (queue, level) = (slot.key.1, slot.level);
+                self.deltas.record(Record::Drop { queue, level, first: run.first, last: run.last });
             } else {
                 self.deltas.acks(slot.key.1, slot.level, &newly);
             }

@@ -12,6 +12,7 @@ use super::error::Error;
 use super::index::Index;
 use super::names::Name;
 use super::state::{self, Definitions, NoEntry};
+use crate::broker::record::Record;
 
 /// Read and written at once.
 const PORTION: usize = 1 << 20;
@@ -162,21 +163,21 @@ impl Snapshot<'_> {
         for (number, vhost) in &definitions.vhosts {
             // A number that was given is never given again, whatever became of its queue.
             self.writer.within(*number);
-            self.writer.forget(vhost.highest_queue);
+            self.writer.record(Record::Forget { queue: vhost.highest_queue });
             for (queue, position) in &vhost.highest {
                 self.step()?;
                 self.writer.within(*number);
                 self.writer.highest(*queue, *position);
             }
-            for (queue, up_to) in &vhost.delivered {
+            for (queue, below) in &vhost.delivered {
                 self.step()?;
                 self.writer.within(*number);
-                self.writer.delivered(*queue, *up_to);
+                self.writer.record(Record::Delivered { queue: *queue, below: *below });
             }
             for (key, value) in &vhost.definitions {
                 self.step()?;
                 self.writer.within(*number);
-                self.writer.define(key, value);
+                self.writer.record(Record::Define { key, value });
             }
         }
         let segments: Vec<u64> = index.lock().segments.keys().copied().collect();
@@ -193,7 +194,7 @@ impl Snapshot<'_> {
         for ((vhost, queue), returned) in returned {
             self.step()?;
             self.writer.within(vhost);
-            self.writer.returned(queue, returned);
+            self.writer.record(Record::Returned { queue, returned });
         }
         self.writer.log_done(definitions.done);
         self.flush()

@@ -142,10 +142,10 @@ fn remember(definitions: &mut Definitions, number: u32, said: Said<'_>) {
             vhost.seen(queue);
             vhost.reached(queue, position);
         }
-        Said::Record(Record::Delivered { queue, up_to }) => {
+        Said::Record(Record::Delivered { queue, below }) => {
             vhost.seen(queue);
             let mark = vhost.delivered.entry(queue).or_default();
-            *mark = up_to.max(*mark);
+            *mark = below.max(*mark);
         }
         Said::Record(Record::Forget { queue }) => {
             vhost.seen(queue);

@@ -88,9 +88,9 @@ impl Keeper {
                     kept.returned.retain(|other| other.position != returned.position);
                     kept.returned.push(returned);
                 }
-                Record::Delivered { queue, up_to } => {
+                Record::Delivered { queue, below } => {
                     let kept = self.queues.entry(queue).or_default();
-                    kept.delivered = kept.delivered.max(up_to);
+                    kept.delivered = kept.delivered.max(below);
                 }
                 Record::Drop { queue, level, first, last } => {
                     let kept = self.queues.entry(queue).or_default();
