@@ -216,9 +216,9 @@ impl Server {
             let mut broker = Broker::new(vhost, Arc::clone(&node.settings), seed);
             let mut keeper = None;
             if let Some(opened) = &opened {
-                let (number, recovered) = &opened.vhosts[index];
-                opened.restore(*number, recovered, &mut broker)?;
-                keeper = Some(Keeper { storage: Arc::clone(&opened.storage), vhost: *number });
+                let left = &opened.vhosts[index];
+                opened.restore(left, &mut broker)?;
+                keeper = Some(Keeper { storage: Arc::clone(&opened.storage), vhost: left.number });
             }
             definitions::apply(&definitions, &mut broker);
             loops.push(Arc::new(BrokerLoop::new(broker, keeper)));
@@ -230,7 +230,7 @@ impl Server {
             disk_fails: AtomicBool::new(false),
             disk_short: AtomicBool::new(false),
             storage: opened.as_ref().map(|opened| Arc::clone(&opened.storage)),
-            numbers: opened.iter().flat_map(|opened| &opened.vhosts).map(|(number, _)| *number).collect(),
+            numbers: opened.iter().flat_map(|opened| &opened.vhosts).map(|vhost| vhost.number).collect(),
             memory_limit,
             paging_limit: config.paging_limit(),
             spill_asked: AtomicBool::new(false),

@@ -20,10 +20,10 @@ use tokio::runtime::Handle;
 
 use super::outbox::Shared;
 use super::{Shell, StartError, now};
-use crate::broker::record::{Records, Recovered};
-use crate::broker::{Broker, ConnectionId, Effects, Input, Load, Loaded, Purpose, Spill, Unneeded};
+use crate::broker::record::Records;
+use crate::broker::{Broker, ConnectionId, Load, Spill, Unneeded};
 use crate::config::Fsync;
-use crate::storage::{self, Batch, Directory, Disk, Log, Mover, Options, Progress, Reader, Sealed};
+use crate::storage::{self, Batch, Directory, Disk, Log, Mover, Options, Progress, Reader, RecoveredVhost, Sealed};
 
 /// Bytes that may wait for the log before publishers are read no more.
 const BACKLOG_HIGH: usize = 2 * 1024 * 1024;
@@ -96,7 +96,7 @@ enum Work {
 pub(super) struct Opened {
     pub(super) storage: Arc<Storage>,
     /// In the order of the virtual hosts.
-    pub(super) vhosts: Vec<(u32, Recovered)>,
+    pub(super) vhosts: Vec<RecoveredVhost>,
     log: Log,
     mover: Mover,
     reader: Reader,
@@ -125,9 +125,9 @@ pub(super) fn open(path: &Path, fsync: Fsync, vhosts: &[Arc<str>]) -> Result<Ope
     };
     let in_it = |error: storage::OpenError| StartError(format!("{}/{error}", path.display()));
     let opened = storage::open(disk, &options, &names, &mut progress).map_err(in_it)?;
-    let vhosts: Vec<(u32, Recovered)> = opened.vhosts.into_iter().map(|vhost| (vhost.number, vhost.recovered)).collect();
-    let queues: usize = vhosts.iter().map(|(_, recovered)| recovered.queues.len()).sum();
-    let runs = vhosts.iter().flat_map(|(_, recovered)| recovered.queues.values()).flat_map(|queue| &queue.runs);
+    let vhosts = opened.vhosts;
+    let queues: usize = vhosts.iter().map(|vhost| vhost.recovered.queues.len()).sum();
+    let runs = vhosts.iter().flat_map(|vhost| vhost.recovered.queues.values()).flat_map(|queue| &queue.runs);
     let messages: u64 = runs.map(|run| run.count).sum();
     tracing::info!(dir = %path.display(), queues, messages, ms = began.elapsed().as_millis(), "recovered");
     let (loads, requested) = channel();
@@ -155,23 +155,9 @@ impl Opened {
     ///
     /// # Errors
     /// Definitions or messages that cannot be read.
-    pub(super) fn restore(&self, vhost: u32, recovered: &Recovered, broker: &mut Broker) -> Result<(), StartError> {
-        broker.keep_records();
-        broker.restore(now(), recovered).map_err(|error| StartError(error.to_string()))?;
-        loop {
-            let loads = broker.take_loads();
-            if loads.is_empty() {
-                return Ok(());
-            }
-            for load in loads {
-                if load.purpose == Purpose::Head {
-                    self.storage.load(vhost, load);
-                    continue;
-                }
-                let loaded = read(&self.reader, vhost, load).map_err(|(_, error)| StartError(error.to_string()))?;
-                broker.handle(now(), Input::Loaded(loaded), &mut Effects::default());
-            }
-        }
+    pub(super) fn restore(&self, left: &RecoveredVhost, broker: &mut Broker) -> Result<(), StartError> {
+        let later = |load| self.storage.load(left.number, load);
+        self.reader.restore(left, broker, now(), later).map_err(|error| StartError(error.to_string()))
     }
 
     /// Runs the threads, which work for this shell.
@@ -203,24 +189,6 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
         work();
     };
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| StartError(format!("cannot start a thread: {error}")))
-}
-
-fn read(reader: &Reader, vhost: u32, load: Load) -> Result<Loaded, (Load, storage::Error)> {
-    let read = match &load.purpose {
-        Purpose::Returned(positions) => reader.fetch(vhost, load.queue, load.level, positions).map(|messages| (messages, true)),
-        _ => {
-            let after = load.first.checked_sub(1);
-            let wanted = storage::Load { vhost, queue: load.queue, level: load.level, after, up_to: load.last, max_bytes: load.max_bytes };
-            reader.load(&wanted).map(|messages| {
-                let complete = messages.last().is_none_or(|last| last.position >= load.last);
-                (messages, complete)
-            })
-        }
-    };
-    match read {
-        Ok((messages, complete)) => Ok(Loaded { load, messages, complete }),
-        Err(error) => Err((load, error)),
-    }
 }
 
 impl Storage {
@@ -399,7 +367,6 @@ impl Storage {
                 if let (Some(_), Some(broker_loop)) = (flushed.report, broker_loop) {
                     broker_loop.flushed_elsewhere(id, flushed.pending);
                 }
-                shared.wake.notify_one();
             }
         }
     }
@@ -460,18 +427,13 @@ impl Storage {
     fn spill_now(&self, mover: &mut Mover, vhost: u32, spill: Spill) {
         let Spill { queue, level, messages } = spill;
         let up_to = messages.last().map_or(0, |last| last.position);
-        let done = mover.spill(vhost, queue, level, &messages);
-        // The loop counts the memory that messages hold, so these go first.
-        drop(messages);
+        let what = "transient messages cannot be put on the disk";
+        let done = self.insist(Part::Mover, what, || mover.spill(vhost, queue, level, &messages));
         self.spilling.fetch_sub(1, Ordering::Relaxed);
-        match done {
-            Ok(()) => {
-                if let Some(broker_loop) = self.shell().as_ref().and_then(|shell| shell.loop_numbered(vhost)) {
-                    broker_loop.spilled(queue, level, up_to);
-                }
-            }
-            // They stay in memory, which the watermark guards.
-            Err(error) => tracing::error!("transient messages cannot be put on the disk: {error}"),
+        if let (Some(()), Some(shell)) = (done, self.shell())
+            && let Some(broker_loop) = shell.loop_numbered(vhost)
+        {
+            broker_loop.spilled(queue, level, up_to);
         }
     }
 
@@ -502,7 +464,7 @@ impl Storage {
                 Err(RecvTimeoutError::Timeout) => failed.swap_remove(0),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            match read(reader, vhost, load) {
+            match reader.answer(vhost, load) {
                 Ok(loaded) => {
                     let Some(shell) = self.shell() else { return };
                     if let Some(broker_loop) = shell.loop_numbered(vhost) {

@@ -21,6 +21,7 @@ mod ranges;
 mod reader;
 mod recovery;
 pub mod repair;
+mod restore;
 mod salvage;
 mod segment;
 mod shared;
@@ -34,6 +35,7 @@ pub use memory::MemoryDisk;
 pub use mover::Mover;
 pub use reader::{Load, Reader};
 pub use recovery::open;
+pub use restore::RestoreError;
 
 pub use crate::broker::record::Stored;
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use leveret::amqp::{AMQPClass, Command, Decoder, connection};
 use leveret::broker::{
-    Action, Broker, Capabilities, ConnectionId, Effects, Input, Load, Loaded, Opened, Purpose, Release, Settings, Spill, Timestamp,
-    Unneeded,
+    Action, Broker, Capabilities, ConnectionId, Effects, Input, Load, Opened, Release, Settings, Spill, Timestamp, Unneeded,
 };
 use leveret::storage::{self, Batch, Disk, Log, Mover, Options, Reader, Sealed, open};
 
@@ -63,33 +62,16 @@ pub(super) struct Shell {
     pub(super) faults: Vec<String>,
 }
 
-fn read(reader: &Reader, vhost: u32, load: Load) -> Result<Loaded, (Load, storage::Error)> {
-    let read = if let Purpose::Returned(positions) = &load.purpose {
-        reader.fetch(vhost, load.queue, load.level, positions).map(|messages| (messages, true))
-    } else {
-        let after = load.first.checked_sub(1);
-        let wanted = storage::Load { vhost, queue: load.queue, level: load.level, after, up_to: load.last, max_bytes: load.max_bytes };
-        reader.load(&wanted).map(|messages| {
-            let complete = messages.last().is_none_or(|last| last.position >= load.last);
-            (messages, complete)
-        })
-    };
-    match read {
-        Ok((messages, complete)) => Ok(Loaded { load, messages, complete }),
-        Err(error) => Err((load, error)),
-    }
-}
-
 impl Shell {
     /// Opens what is on the disk. An error is for a disk that fails.
     pub(super) fn start(disk: &SimDisk, options: &Options, settings: &Arc<Settings>, now: Timestamp) -> Result<Self, String> {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let opened = open(disk, options, &[VHOST], &mut |_| {}).map_err(|error| error.to_string())?;
         let mut broker = Broker::new(VHOST, Arc::clone(settings), 1);
-        broker.keep_records();
         broker.begin_round(1, 0);
-        let recovered = opened.vhosts.into_iter().next().ok_or("no virtual host")?;
-        broker.restore(now, &recovered.recovered).map_err(|error| error.to_string())?;
+        let left = opened.vhosts.into_iter().next().ok_or("no virtual host")?;
+        let mut loads = VecDeque::new();
+        opened.reader.restore(&left, &mut broker, now, |load| loads.push_back(load)).map_err(|error| error.to_string())?;
         let mut shell = Self {
             broker,
             effects: Effects::default(),
@@ -99,31 +81,16 @@ impl Shell {
             log: opened.log,
             mover: opened.mover,
             reader: opened.reader,
-            vhost: recovered.number,
+            vhost: left.number,
             round: 0,
             safe: 0,
             backlog: VecDeque::new(),
             refused: 0,
             sealed: VecDeque::new(),
-            loads: VecDeque::new(),
+            loads,
             work: VecDeque::new(),
             faults: Vec::new(),
         };
-        // What is needed before anybody is served.
-        loop {
-            let loads = shell.broker.take_loads();
-            if loads.is_empty() {
-                break;
-            }
-            for load in loads {
-                if load.purpose == Purpose::Head {
-                    shell.loads.push_back(load);
-                } else {
-                    let loaded = read(&shell.reader, shell.vhost, load).map_err(|(_, error)| error.to_string())?;
-                    shell.broker.handle(now, Input::Loaded(loaded), &mut shell.effects);
-                }
-            }
-        }
         shell.hand_out();
         Ok(shell)
     }
@@ -346,7 +313,7 @@ impl Shell {
 
     pub(super) fn load(&mut self) {
         let Some(load) = self.loads.pop_front() else { return };
-        match read(&self.reader, self.vhost, load) {
+        match self.reader.answer(self.vhost, load) {
             Ok(loaded) => {
                 self.handle(Input::Loaded(loaded));
                 self.hand_out();
