@@ -240,10 +240,10 @@ impl Message {
         self.properties().delivery_mode() == Some(2)
     }
 
-    /// Whether nobody else holds this message: dropping it frees its memory.
+    /// This holder lets go; bytes of memory that are free by that: none unless it was the last.
     #[must_use]
-    pub fn is_last(&self) -> bool {
-        self.blob.is_unique()
+    pub fn freed(self) -> u64 {
+        if self.blob.is_unique() { self.memory() as u64 } else { 0 }
     }
 }
 

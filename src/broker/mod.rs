@@ -325,15 +325,11 @@ impl Broker {
 
     /// An entry of a queue, ready or unacked, ends.
     fn release_entry(&mut self, entry: Entry) {
-        self.memory -= Entry::MEMORY;
-        self.release(entry.message);
+        self.memory -= entry.freed();
     }
 
     /// A message leaves this holder; its memory is free when it was the last.
     fn release(&mut self, message: Message) {
-        if message.is_last() {
-            self.memory -= message.memory() as u64;
-        }
-        drop(message);
+        self.memory -= message.freed();
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::durable::Numbered;
 use super::exchange::ExchangeId;
 use super::queue::level::{Keeps, Leaving};
+use super::queue::stream::Stream;
 use super::queue::{ConsumerId, Entry, Queue, QueueId};
 use super::record::Stored;
 use super::{Action, At, Broker, ConnectionId, Effects, Timestamp};
@@ -17,6 +18,9 @@ const SMALLER: u64 = 16;
 const PLENTY: u64 = 48 * 1024 * 1024;
 /// Bytes of memory that are given to the disk at a time when memory is short.
 const SPILLED: u64 = 8 * 1024 * 1024;
+
+/// Bytes of messages that are loaded at a time before anybody is served.
+pub(super) const PORTION: usize = 4 * 1024 * 1024;
 
 /// Messages that the core needs from a storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +134,7 @@ impl Broker {
     pub(super) fn take_head(&mut self, id: QueueId) -> Option<Entry> {
         let queue = self.queues.get_mut(id)?;
         let entry = queue.ready.pop();
-        if queue.number != 0 {
+        if queue.ready.is_paged() {
             self.want_head(id);
         }
         entry
@@ -138,7 +142,6 @@ impl Broker {
 
     /// Asks for all that is on disk alone, a portion of each level at a time.
     pub(super) fn want_all(&mut self, id: QueueId) {
-        const PORTION: usize = 4 * 1024 * 1024;
         let queue = &mut self.queues[id];
         while let Some((level, first, last)) = queue.ready.wants_load(u64::MAX, usize::MAX) {
             self.loads.push(Load { queue: queue.number, level, first, last, max_bytes: PORTION, purpose: Purpose::All });
@@ -172,12 +175,9 @@ impl Broker {
             let Some(&Numbered::Queue(id)) = self.numbered.get(number) else { continue };
             let window = self.window();
             let Some(queue) = self.queues.get_mut(id) else { continue };
-            let mut gone = Vec::new();
             if let Some(stream) = &mut queue.stream {
-                stream.page_out(*up_to, window, |message| gone.push(message));
-                for message in gone {
-                    self.release_stored(message);
-                }
+                let memory = &mut self.memory;
+                stream.page_out(*up_to, window, |message| *memory -= Stream::MEMORY + message.freed());
                 continue;
             }
             // What a queue knows its messages by has to stay.
@@ -194,11 +194,8 @@ impl Broker {
         let window = self.window();
         let queue = &mut self.queues[id];
         let leaving = Leaving { stored: queue.stored, window, keeps: queue.kept() };
-        let mut entries = Vec::new();
-        queue.ready.page_out(leaving, |entry| entries.push(entry));
-        for entry in entries {
-            self.release_entry(entry);
-        }
+        let memory = &mut self.memory;
+        queue.ready.page_out(leaving, |entry| *memory -= entry.freed());
         self.want_head(id);
     }
 
@@ -269,7 +266,7 @@ impl Broker {
         }
     }
 
-    /// The entry of a message that was read back; `None` where it does not belong.
+    /// The entry of a message that was read back.
     fn restored(&mut self, id: QueueId, stored: Stored) -> Entry {
         let before = self.queues[id].extra.as_ref().and_then(|extra| extra.before.as_ref());
         let redelivered = stored.redelivered || before.is_some_and(|before| stored.position < before.delivered);

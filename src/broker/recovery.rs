@@ -10,16 +10,13 @@ use serde_json::Value as Json;
 use super::durable::{AUTO_DELETE, BINDING, EXCHANGE, INTERNAL, Numbered, OPERATOR_POLICY, POLICY, QUEUE};
 use super::exchange::deduplication::Deduplication;
 use super::exchange::{Destination, Exchange, Kind};
-use super::paging::Before;
+use super::paging::{Before, PORTION};
 use super::policy::Policy;
 use super::queue::level::Span;
 use super::queue::{Flags, Queue, QueueId, QueueType};
 use super::record::{NEVER, Recovered, RecoveredQueue, Returned};
 use super::{Broker, Load, Purpose, Timestamp};
 use crate::amqp::{FieldTable, table};
-
-/// Bytes of messages that are loaded at a time before anybody is served.
-const PORTION: usize = 4 * 1024 * 1024;
 
 /// A definition that cannot be what a broker wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]

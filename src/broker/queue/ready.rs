@@ -38,6 +38,12 @@ impl Entry {
         Self::MEMORY + self.message.memory() as u64
     }
 
+    /// Ends the entry; bytes that are free by that.
+    #[must_use]
+    pub fn freed(self) -> u64 {
+        Self::MEMORY + self.message.freed()
+    }
+
     pub(super) fn can_expire(&self) -> bool {
         self.expires != Timestamp::NEVER
     }
@@ -245,6 +251,12 @@ impl Ready {
         self.count_paged();
     }
 
+    /// Whether a part is on disk alone.
+    #[must_use]
+    pub fn is_paged(&self) -> bool {
+        self.paged > 0
+    }
+
     fn count_paged(&mut self) {
         self.paged = self.levels_mut().filter(|(_, level)| level.has_span()).count();
     }
@@ -296,7 +308,7 @@ impl Ready {
     /// Which positions to load next, of the first so many levels from the one whose turn it is, if a head is short of `window`
     /// bytes of memory. They are not named again until they have been loaded.
     pub fn wants_load(&mut self, window: u64, first: usize) -> Option<(u8, u64, u64)> {
-        if self.paged == 0 {
+        if !self.is_paged() {
             return None;
         }
         let Some(higher) = &mut self.higher else {
