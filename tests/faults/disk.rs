@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use leveret::storage::{Disk, File};
 
-use crate::random::Random;
+use super::random::Random;
 
 const SECTOR: usize = 512;
 const PAGE: usize = 4096;
@@ -79,6 +79,8 @@ pub(crate) struct Faults {
     pub(crate) closed_directory: bool,
     /// Bytes that all files may have together.
     pub(crate) capacity: Option<u64>,
+    /// One operation in so many fails; 0 is none.
+    pub(crate) one_in: usize,
     /// Says that it has synced and has not.
     pub(crate) lies: bool,
 }
@@ -168,9 +170,12 @@ impl State {
     }
 
     /// Something is going to be read.
-    fn alive(&self, process: u32) -> io::Result<()> {
+    fn alive(&mut self, process: u32) -> io::Result<()> {
         if self.has_ended || process != self.process {
             return failed(ErrorKind::Other, "the process has ended");
+        }
+        if self.faults.one_in > 0 && self.random.below(self.faults.one_in) == 0 {
+            return failed(ErrorKind::Other, "the disk failed");
         }
         Ok(())
     }
@@ -328,8 +333,9 @@ impl Inode {
 
 impl Disk for SimDisk {
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        let state = self.state();
-        state.alive(state.process)?;
+        let mut state = self.state();
+        let process = state.process;
+        state.alive(process)?;
         Ok(state.names.iter().map(|(name, inode)| (name.clone(), state.inodes[*inode].seen.len() as u64)).collect())
     }
 
@@ -358,8 +364,9 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
-        let state = self.state();
-        state.alive(state.process)?;
+        let mut state = self.state();
+        let process = state.process;
+        state.alive(process)?;
         match state.names.get(name) {
             Some(inode) => Ok(Box::new(Handle { disk: self.clone(), inode: *inode, process: state.process })),
             None => failed(ErrorKind::NotFound, "no file has this name"),
@@ -418,13 +425,13 @@ impl State {
 
 impl File for Handle {
     fn len(&self) -> io::Result<u64> {
-        let state = self.disk.state();
+        let mut state = self.disk.state();
         state.alive(self.process)?;
         Ok(state.inodes[self.inode].seen.len() as u64)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.disk.state();
+        let mut state = self.disk.state();
         state.alive(self.process)?;
         let start = usize::try_from(offset).expect("a small disk");
         if let Some((name, page)) = &state.faults.unreadable

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use leveret::broker::record::Records;
 use leveret::storage::Options;
 
-use crate::faulty::Faulty;
 use crate::model::World;
+use crate::simulated::disk::{End, Faults, SimDisk};
 
 /// A life of a broker on a disk that fails: everything is tried until it works, or until the end comes.
-fn life(world: &mut World, disk: &Faulty) {
+fn life(world: &mut World) {
     let rounds = 1 + world.random.below(60);
     for _ in 0..rounds {
         let before = world.vhosts.clone();
@@ -35,17 +35,16 @@ fn life(world: &mut World, disk: &Faulty) {
             let _ = world.opened.mover.prepare_spare();
         }
     }
-    disk.die();
 }
 
-fn lives(seed: u64, fails: u64) {
+fn lives(seed: u64, fails: usize) {
     let mut world = World::new(seed, Options { log_bytes: 8 << 10, log_messages: 300, sync: true });
     world.longest = 120;
-    let mut faulty = Arc::new(Faulty::new(seed, &world.disk));
+    let disk = SimDisk::new(seed);
+    world.over = Arc::new(disk.clone());
     for _ in 0..12 {
-        world.over = faulty.clone();
         if !world.random.one_in(3) {
-            faulty.fail_one_in(fails);
+            disk.set_faults(|faults| faults.one_in = fails);
         }
         // Opening may fail as well, or be interrupted.
         let mut opened = world.try_open();
@@ -55,15 +54,13 @@ fn lives(seed: u64, fails: u64) {
             }
         }
         if opened.is_err() {
-            faulty.fail_one_in(0);
+            disk.set_faults(Faults::heal);
             opened = world.try_open();
         }
         world.begin(opened.unwrap_or_else(|error| panic!("{error}")));
-        life(&mut world, &faulty);
-        let next = world.random.next();
-        faulty = Arc::new(if world.random.one_in(2) { Faulty::new(next, &faulty.after_power_cut()) } else { faulty.after_kill(next) });
+        life(&mut world);
+        disk.restart(if world.random.one_in(2) { End::PowerCut } else { End::Killed });
     }
-    world.over = faulty;
     let opened = world.try_open().unwrap_or_else(|error| panic!("{error}"));
     world.begin(opened);
     world.check_loads();

@@ -3,10 +3,10 @@
 mod bound;
 mod checksums;
 mod faults;
-mod faulty;
 mod folding;
 mod hostile;
 mod model;
 mod random;
+mod simulated;
 mod soundness;
 mod spilling;
