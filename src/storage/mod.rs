@@ -54,7 +54,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { log_bytes: 4 << 20, log_messages: 65_536, sync: true }
+        Self { log_bytes: 3 << 20, log_messages: 65_536, sync: true }
     }
 }
 
