@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::channel::Channel;
 use super::paging::Stalled;
 use super::queue::QueueId;
-use super::{Action, Alarms, Broker, ConnectionId, Effects, Error, INTERNAL_USER, Origin, Refusal};
+use super::{Action, Alarms, Broker, ConnectionId, Effects, Error, INTERNAL_USER, Origin, Refusal, Timestamp};
 use crate::amqp::{AMQPClass, Command, Method, connection};
 
 /// What a client said it understands, in the capabilities of its connection.start-ok.
@@ -48,6 +48,7 @@ pub(super) struct Connection {
     /// Counts all connections there have been, as ids are given out again.
     pub(super) serial: u64,
     pub(super) opened: Opened,
+    pub(super) connected_at: Timestamp,
     pub(super) channels: BTreeMap<u16, Box<Channel>>,
     pub(super) exclusive_queues: Vec<QueueId>,
     /// Bytes that its socket had not taken when last told.
@@ -69,6 +70,10 @@ impl Connection {
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked
     }
+
+    pub(super) fn has_published(&self) -> bool {
+        self.published
+    }
 }
 
 impl Broker {
@@ -80,11 +85,12 @@ impl Broker {
         if id.index() >= self.connections.len() {
             self.connections.resize_with(id.index() + 1, || None);
         }
-        self.connections_opened += 1;
+        self.churn.connection_created += 1;
         self.connections[id.index()] = Some(Connection {
             state: State::Running,
-            serial: self.connections_opened,
+            serial: self.churn.connection_created,
             opened,
+            connected_at: self.now,
             channels: BTreeMap::new(),
             exclusive_queues: Vec::new(),
             pending: 0,
@@ -198,7 +204,7 @@ impl Broker {
         self.end_connection(id, effects);
         self.connection_closed(id);
         if let Some(slot) = self.connections.get_mut(id.index()) {
-            *slot = None;
+            self.churn.connection_closed += u64::from(slot.take().is_some());
         }
     }
 

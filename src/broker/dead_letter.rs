@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::counters::Strategy;
 use super::queue::effective::DeadLettering;
 use super::queue::{Entry, QueueId};
 use super::routing::{Routed, Source};
@@ -15,7 +16,7 @@ use crate::amqp::{Marks, Message};
 
 /// Why a message died, in the words of x-death (behaviour D4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub enum Reason {
     Rejected,
     Expired,
     MaxLength,
@@ -23,8 +24,10 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    pub const ALL: [Self; 4] = [Self::Rejected, Self::Expired, Self::MaxLength, Self::DeliveryLimit];
+
     #[must_use]
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",
             Self::Expired => "expired",
@@ -58,14 +61,27 @@ const MAX_DEATHS: usize = 256;
 impl Broker {
     /// A message that has left its queue is dead; without a dead-letter exchange it ends here.
     pub(super) fn bury(&mut self, id: QueueId, entry: Entry, reason: Reason) {
+        self.count_death(id, reason);
         self.leave_queue(id, &entry);
         self.list_dead(id, entry, reason, true);
     }
 
     /// The same for one that the queue has refused.
     pub(super) fn bury_unkept(&mut self, id: QueueId, entry: Entry, reason: Reason) {
+        self.count_death(id, reason);
         self.leave_queue(id, &entry);
         self.list_dead(id, entry, reason, false);
+    }
+
+    fn count_death(&mut self, id: QueueId, reason: Reason) {
+        let Some(queue) = self.queues.get(id) else { return };
+        let strategy = match &queue.effective.dead_lettering {
+            Some(to) if to.at_least_once => Strategy::AtLeastOnce,
+            // RabbitMQ: an exchange that is not there is as good as none.
+            Some(to) if to.exchange.is_empty() || self.exchange_names.contains_key(&to.exchange) => Strategy::AtMostOnce,
+            _ => Strategy::Disabled,
+        };
+        self.dead_letters.add(queue.kind, strategy, reason);
     }
 
     fn list_dead(&mut self, id: QueueId, entry: Entry, reason: Reason, was_kept: bool) {
@@ -114,6 +130,7 @@ impl Broker {
             self.hold_dead_letter(dead);
             return;
         }
+        self.dead_letters.confirmed += u64::from(dead.to.at_least_once);
         self.memory += message.memory() as u64;
         // Only now: what is held is tried again.
         self.remember(&message, &keys, &routed.remembering);

@@ -25,6 +25,12 @@ pub(crate) struct Delayed {
     deadline: Deadline,
 }
 
+impl Delayed {
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+}
+
 /// A message that waits for its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DelayedSnapshot {

@@ -17,14 +17,31 @@ use crate::amqp::properties::Properties;
 use crate::amqp::table::{self, Value};
 
 impl Broker {
+    /// A message arrives at a queue that its publisher's exchange leads to; `false` when the queue refuses it.
+    pub(super) fn publish_to(&mut self, id: QueueId, message: Message, effects: &mut Effects) -> bool {
+        if let Some(queue) = self.queues.get_mut(id) {
+            queue.counters.publish += 1;
+        }
+        self.enqueue(id, message, effects)
+    }
+
+    /// The same for what no client publishes just now.
+    pub(super) fn forward_to(&mut self, id: QueueId, message: Message, effects: &mut Effects) {
+        if let Some(queue) = self.queues.get_mut(id) {
+            queue.counters.forwarded += 1;
+        }
+        self.enqueue(id, message, effects);
+    }
+
     /// A message arrives at a queue; `false` when the queue refuses it because it is full (reject-publish).
-    pub(super) fn enqueue(&mut self, id: QueueId, message: Message, effects: &mut Effects) -> bool {
+    fn enqueue(&mut self, id: QueueId, message: Message, effects: &mut Effects) -> bool {
         // A queue that was deleted while a transaction was open: treated as done (behaviour F5).
         let Some(queue) = self.queues.get_mut(id) else {
             self.release(message);
             return true;
         };
         let now = self.now;
+        queue.active = now;
         if queue.deduplication.as_ref().is_some_and(|deduplication| deduplication.is_duplicate(message.properties(), now)) {
             self.release(message);
             return true;
@@ -50,7 +67,7 @@ impl Broker {
         {
             // Handed over at once and for good, it is never written down (gotcha 16).
             if is_kept && !self.consumers[consumer].no_ack {
-                Self::write_enqueue(&mut self.log, &self.queues[id], &entry);
+                Self::write_enqueue(&mut self.log, &mut self.queues[id], &entry);
             }
             self.deliver(consumer, entry, true, effects);
             return true;
@@ -171,7 +188,14 @@ impl Broker {
         let properties = delivered_properties(queue.kind, &entry, &self.settings.profile);
         let delivered = Delivered { message: &entry.message, properties: properties.as_deref(), redelivered: entry.redelivered };
         effects.output(consumer.connection).basic_deliver(to, tag, delivered);
+        let again = u64::from(entry.redelivered);
+        queue.counters.redeliver += again;
+        channel.counters.redeliver += again;
+        queue.active = self.now;
+        channel.active = self.now;
         if consumer.no_ack {
+            queue.counters.deliver_no_ack += 1;
+            channel.counters.deliver_no_ack += 1;
             let from = consumer.queue;
             if queue.deduplication.is_some() {
                 self.leave_queue(from, &entry);
@@ -183,6 +207,8 @@ impl Broker {
             }
             return;
         }
+        queue.counters.deliver += 1;
+        channel.counters.deliver += 1;
         consumer.unacked += 1;
         queue.unacked += 1;
         queue.unacked_bytes += entry.message.body_len() as u64;

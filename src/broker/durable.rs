@@ -2,6 +2,7 @@
 //! becomes of messages in durable queues. Queues and exchanges that keep messages have a number there (behaviour O8, X23, B6).
 
 use super::Broker;
+use super::counters::Amount;
 use super::exchange::{Destination, ExchangeId};
 use super::paging::Unneeded;
 use super::policy::Policy;
@@ -48,6 +49,10 @@ fn named_key(kind: u8, name: &str) -> Vec<u8> {
 fn put_short(out: &mut Vec<u8>, text: &str) {
     out.push(u8::try_from(text.len()).expect("names are short strings"));
     out.extend_from_slice(text.as_bytes());
+}
+
+fn amount(entry: &Entry) -> Amount {
+    Amount { messages: 1, bytes: entry.message.body_len() as u64 }
 }
 
 impl Broker {
@@ -214,8 +219,10 @@ impl Broker {
     }
 
     /// A message that is to survive arrives in its queue.
-    pub(super) fn write_enqueue(log: &mut Records, queue: &Queue, entry: &Entry) {
+    pub(super) fn write_enqueue(log: &mut Records, queue: &mut Queue, entry: &Entry) {
         if queue.keeps(&entry.message) {
+            queue.kept += amount(entry);
+            queue.counters.disk_writes += 1;
             let Entry { position, expires, returns, uncounted_returns, priority, redelivered, .. } = *entry;
             let enqueue = Enqueue {
                 queue: queue.number,
@@ -232,9 +239,21 @@ impl Broker {
 
     /// A message that was written down has ended.
     pub(super) fn write_end(&mut self, id: QueueId, entry: &Entry) {
-        if let Some(queue) = self.queues.get(id).filter(|queue| queue.keeps(&entry.message)) {
+        if let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.keeps(&entry.message)) {
+            let Amount { messages, bytes } = amount(entry);
+            // After a restart the numbers are estimates.
+            queue.kept.messages = queue.kept.messages.saturating_sub(messages);
+            queue.kept.bytes = queue.kept.bytes.saturating_sub(bytes);
             self.log.ack(queue.number, entry.priority, entry.position, entry.message.body_len());
         }
+    }
+
+    /// Messages of a queue that are written down and unacked.
+    pub(super) fn kept_by_channels(&self, id: QueueId) -> Amount {
+        let queue = &self.queues[id];
+        let channels = self.connections.iter().flatten().flat_map(|connection| connection.channels.values());
+        let held = channels.flat_map(|channel| channel.held()).filter(|delivery| delivery.queue == id);
+        held.filter(|delivery| queue.keeps(&delivery.entry.message)).map(|delivery| amount(&delivery.entry)).sum()
     }
 
     /// What is on disk alone has ended; what came back before a restart is not part of it, though it may lie between.

@@ -4,6 +4,7 @@
 
 mod channel;
 mod connection;
+pub mod counters;
 mod dead_letter;
 mod delayed;
 mod delivery;
@@ -25,11 +26,11 @@ mod recovery;
 mod reports;
 mod routing;
 pub mod settings;
-mod snapshot;
 mod terms;
 mod timers;
 mod topology;
 mod trace;
+pub mod view;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use slotmap::SlotMap;
 
 use crate::amqp::{Command, FieldTable, Message};
 use connection::Connection;
+use counters::{Churn, DeadLetters, ExchangeCounters, Gone};
 use dead_letter::DeadLetter;
 use durable::{Numbered, Rounds};
 use exchange::{Destination, Exchange, ExchangeId};
@@ -51,6 +53,7 @@ use reports::Reports;
 use timers::Timers;
 
 pub use connection::{Capabilities, Opened, connection_close};
+pub use dead_letter::Reason;
 pub use delayed::DelayedSnapshot;
 pub use effects::{Action, ConnectionId, Effects, Refusal, Release};
 pub use error::Error;
@@ -58,7 +61,7 @@ pub use origin::Origin;
 pub use paging::{Load, Loaded, Purpose, Spill, Unneeded};
 pub use recovery::Unreadable;
 pub use settings::{Profile, Settings};
-pub use snapshot::{ChannelSnapshot, QueueSnapshot};
+pub use view::{ChannelSnapshot, QueueSnapshot};
 
 /// Milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -179,7 +182,6 @@ pub struct Broker {
     queue_names: ByName<QueueId>,
     consumers: SlotMap<ConsumerId, Consumer>,
     connections: Vec<Option<Connection>>,
-    connections_opened: u64,
     /// Changes with every exchange, queue and binding: routes found before are void then.
     topology: u64,
     /// Bytes of the messages in here, and of their entries.
@@ -207,6 +209,11 @@ pub struct Broker {
     unneeded: Vec<Unneeded>,
     /// Connections whose basic.get waits for the disk.
     stalled: Vec<ConnectionId>,
+    /// What the default exchange counts.
+    default_exchange: ExchangeCounters,
+    gone: Gone,
+    churn: Churn,
+    dead_letters: DeadLetters,
 }
 
 impl Broker {
@@ -228,7 +235,6 @@ impl Broker {
             queue_names: ByName::default(),
             consumers: SlotMap::with_key(),
             connections: Vec::new(),
-            connections_opened: 0,
             topology: 0,
             memory: 0,
             confirming: Vec::new(),
@@ -246,6 +252,10 @@ impl Broker {
             spills: Vec::new(),
             unneeded: Vec::new(),
             stalled: Vec::new(),
+            default_exchange: ExchangeCounters::default(),
+            gone: Gone::default(),
+            churn: Churn::default(),
+            dead_letters: DeadLetters::default(),
         };
         broker.declare_predeclared_exchanges();
         if broker.settings.event_exchange {

@@ -223,6 +223,7 @@ impl Broker {
                 self.queues[id].number = number;
             }
             let queue = self.queues[id].number;
+            self.queues[id].counters.disk_writes += by_level.iter().map(|(_, entries)| entries.len() as u64).sum::<u64>();
             for (level, entries) in by_level {
                 self.spills.push(Spill { queue, level, messages: entries.iter().map(stored).collect() });
             }
@@ -255,12 +256,15 @@ impl Broker {
 
     pub(super) fn loaded(&mut self, loaded: Loaded, effects: &mut Effects) {
         match self.numbered.get(&loaded.load.queue) {
-            Some(&Numbered::Queue(id)) => match loaded.load.purpose {
-                Purpose::Head | Purpose::All => self.head_loaded(id, loaded, effects),
-                Purpose::Reader(reader) => self.page_loaded(reader, loaded, effects),
-                Purpose::Returned(_) => self.returned_loaded(id, loaded),
-                Purpose::OtherLevel => self.level_loaded(id, loaded),
-            },
+            Some(&Numbered::Queue(id)) => {
+                self.queues[id].counters.disk_reads += loaded.messages.len() as u64;
+                match loaded.load.purpose {
+                    Purpose::Head | Purpose::All => self.head_loaded(id, loaded, effects),
+                    Purpose::Reader(reader) => self.page_loaded(reader, loaded, effects),
+                    Purpose::Returned(_) => self.returned_loaded(id, loaded),
+                    Purpose::OtherLevel => self.level_loaded(id, loaded),
+                }
+            }
             Some(&Numbered::Exchange(id)) => self.delayed_loaded(id, loaded),
             None => {}
         }

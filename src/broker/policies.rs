@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::policy::{Definition, Policy};
+use super::policy::{Applied, Definition, Policy};
 use super::queue::effective::{Effective, Overflow};
 use super::queue::{QueueId, QueueType};
 use super::{Broker, Effects};
@@ -30,7 +30,10 @@ impl Broker {
         let ids: Vec<QueueId> = self.queues.keys().collect();
         for id in ids {
             let queue = &self.queues[id];
-            let effective = self.effective(&queue.name, queue.kind, &queue.arguments);
+            let policy = self.policies.for_queue(&queue.name, queue.kind);
+            let effective = self.effective(queue.kind, &queue.arguments, policy.as_deref());
+            self.queues[id].policy = policy;
+            let queue = &self.queues[id];
             if *effective != *queue.effective {
                 // RabbitMQ: a bound is applied before what is to happen at it, so what is too much by then goes even if the
                 // same policy says reject-publish.
@@ -47,19 +50,18 @@ impl Broker {
                 self.pump(id, effects);
             }
         }
-        let policies = &self.policies;
         for exchange in self.exchanges.values_mut() {
-            exchange.apply(&policies.for_exchange(&exchange.name));
+            exchange.apply(self.policies.for_exchange(&exchange.name));
         }
         self.topology += 1;
     }
 
-    /// What applies to a queue of this name now.
-    pub(super) fn effective(&self, name: &str, kind: QueueType, arguments: &FieldTable) -> Arc<Effective> {
-        let policy = if self.policies.is_empty() { Definition::default() } else { self.policies.for_queue(name, kind) };
-        if kind == QueueType::Classic && arguments.inner().is_empty() && policy.is_empty() {
+    /// What applies to a queue with these arguments and policies.
+    pub(super) fn effective(&self, kind: QueueType, arguments: &FieldTable, policy: Option<&Applied>) -> Arc<Effective> {
+        if kind == QueueType::Classic && arguments.inner().is_empty() && policy.is_none() {
             return Arc::clone(&self.plain);
         }
-        Arc::new(Effective::new(kind, arguments, &policy, &self.settings))
+        let nothing = Definition::default();
+        Arc::new(Effective::new(kind, arguments, policy.map_or(&nothing, |applied| &applied.definition), &self.settings))
     }
 }

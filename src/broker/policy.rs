@@ -3,6 +3,7 @@
 //! Of all policies that match, the one with the highest priority applies, alone; an operator policy is merged into it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fancy_regex::Regex;
 use serde_json::{Map, Value as Json};
@@ -85,7 +86,8 @@ impl Definition {
     }
 
     /// Keys and their values.
-    pub(super) fn values(&self) -> &BTreeMap<String, Json> {
+    #[must_use]
+    pub fn values(&self) -> &BTreeMap<String, Json> {
         &self.values
     }
 
@@ -111,6 +113,14 @@ impl Definition {
             }
         }
     }
+}
+
+/// The policies that apply to a queue or an exchange, by name, and what they set together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Applied {
+    pub policy: Option<Arc<str>>,
+    pub operator_policy: Option<Arc<str>>,
+    pub definition: Definition,
 }
 
 /// A policy, or an operator policy.
@@ -315,15 +325,19 @@ fn check_of(key: &str) -> Option<(&'static str, Check)> {
 pub(super) struct Policies {
     users: BTreeMap<String, Policy>,
     operators: BTreeMap<String, Policy>,
+    /// What applies, by the names of both policies: shared by all to which they apply.
+    applied: BTreeMap<(Option<String>, Option<String>), Arc<Applied>>,
 }
 
 impl Policies {
     pub(super) fn set(&mut self, operator: bool, policy: Policy) {
+        self.applied.clear();
         self.of(operator).insert(policy.name.clone(), policy);
     }
 
     /// `false` if there is none of this name.
     pub(super) fn clear(&mut self, operator: bool, name: &str) -> bool {
+        self.applied.clear();
         self.of(operator).remove(name).is_some()
     }
 
@@ -331,16 +345,17 @@ impl Policies {
         if operator { &mut self.operators } else { &mut self.users }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.users.is_empty() && self.operators.is_empty()
+    /// All of one sort, by name.
+    pub(super) fn all(&self, operator: bool) -> impl Iterator<Item = &Policy> {
+        if operator { self.operators.values() } else { self.users.values() }
     }
 
     /// What applies to a queue.
-    pub(super) fn for_queue(&self, name: &str, kind: QueueType) -> Definition {
+    pub(super) fn for_queue(&mut self, name: &str, kind: QueueType) -> Option<Arc<Applied>> {
         self.merged(|policy| policy.apply_to.covers_queue(kind) && policy.matches(name))
     }
 
-    pub(super) fn for_exchange(&self, name: &str) -> Definition {
+    pub(super) fn for_exchange(&mut self, name: &str) -> Option<Arc<Applied>> {
         self.merged(|policy| policy.apply_to.covers_exchanges() && policy.matches(name))
     }
 
@@ -356,12 +371,21 @@ impl Policies {
         (strongest(&self.users, applies).cloned(), strongest(&self.operators, applies).cloned())
     }
 
-    fn merged(&self, applies: impl Fn(&Policy) -> bool) -> Definition {
-        let mut definition = strongest(&self.users, &applies).map_or_else(Definition::default, |policy| policy.definition.clone());
-        if let Some(operator) = strongest(&self.operators, &applies) {
-            definition.merge_operator(&operator.definition);
+    fn merged(&mut self, applies: impl Fn(&Policy) -> bool) -> Option<Arc<Applied>> {
+        let (user, operator) = (strongest(&self.users, &applies), strongest(&self.operators, &applies));
+        if user.is_none() && operator.is_none() {
+            return None;
         }
-        definition
+        let name = |policy: Option<&Policy>| policy.map(|policy| policy.name.clone());
+        let merge = || {
+            let mut definition = user.map_or_else(Definition::default, |policy| policy.definition.clone());
+            if let Some(operator) = operator {
+                definition.merge_operator(&operator.definition);
+            }
+            let name = |policy: Option<&Policy>| policy.map(|policy| policy.name.as_str().into());
+            Arc::new(Applied { policy: name(user), operator_policy: name(operator), definition })
+        };
+        Some(Arc::clone(self.applied.entry((name(user), name(operator))).or_insert_with(merge)))
     }
 }
 

@@ -19,6 +19,7 @@ impl Broker {
         if queue.number != 0 {
             let enqueue = Enqueue { queue: queue.number, position: stream.next(), at: now.0, ..Enqueue::default() };
             self.log.enqueue(&message, enqueue);
+            queue.counters.disk_writes += 1;
         }
         stream.append(message, now, &queue.effective);
         self.memory += Stream::MEMORY;

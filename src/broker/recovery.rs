@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::counters::Amount;
 use super::durable::{AUTO_DELETE, BINDING, EXCHANGE, INTERNAL, Numbered, OPERATOR_POLICY, POLICY, QUEUE};
 use super::exchange::deduplication::Deduplication;
 use super::exchange::{Destination, Exchange, Kind};
@@ -46,6 +47,9 @@ impl Broker {
         for (key, value) in of([POLICY, OPERATOR_POLICY]) {
             self.restore_policy(key, value).ok_or_else(|| unreadable(key))?;
         }
+        for exchange in self.exchanges.values_mut() {
+            exchange.apply(self.policies.for_exchange(&exchange.name));
+        }
         for (key, value) in of([EXCHANGE; 2]) {
             self.restore_exchange(key, value).ok_or_else(|| unreadable(key))?;
         }
@@ -81,7 +85,7 @@ impl Broker {
         exchange.auto_delete = flags & AUTO_DELETE != 0;
         exchange.internal = flags & INTERNAL != 0;
         exchange.number = number;
-        exchange.apply(&self.policies.for_exchange(name));
+        exchange.apply(self.policies.for_exchange(name));
         let id = self.add_exchange(exchange);
         if number != 0 {
             self.numbered.insert(number, Numbered::Exchange(id));
@@ -93,9 +97,12 @@ impl Broker {
     fn restore_queue(&mut self, parsed: ParsedQueue<'_>, recovered: &Recovered) {
         let ParsedQueue { name, number, flags, arguments } = parsed;
         let kind = super::queue::arguments::queue_type_of(&arguments);
-        let effective = self.effective(name, kind, &arguments);
+        let policy = self.policies.for_queue(name, kind);
+        let effective = self.effective(kind, &arguments, policy.as_deref());
         let deduplication = Deduplication::for_queue(&arguments, "", kind).ok().flatten();
         let mut queue = Queue::new(name.into(), flags, None, arguments, effective, &self.settings.profile);
+        queue.policy = policy;
+        queue.active = self.now;
         queue.deduplication = deduplication.map(Box::new);
         queue.number = number;
         let id = self.add_queue(queue);
@@ -119,6 +126,9 @@ impl Broker {
             queue.ready.skip_positions(left.highest);
         }
         queue.delivered = left.delivered;
+        for run in &left.runs {
+            queue.kept += Amount { messages: run.count, bytes: run.body_bytes };
+        }
         let comes_first = if queue.kind == QueueType::Quorum { left.returned.as_slice() } else { &[] };
         if left.delivered > 0 || !comes_first.is_empty() {
             let returned = comes_first.iter().map(|returned| returned.position).collect();

@@ -109,7 +109,7 @@ impl Broker {
             self.delay(exchange, message.clone());
         }
         for queue in routed.queues {
-            self.enqueue(queue, message.clone(), effects);
+            self.forward_to(queue, message.clone(), effects);
         }
         self.release(message);
     }

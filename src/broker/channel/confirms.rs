@@ -11,11 +11,26 @@ pub(super) struct Confirms {
     published: u64,
     settled: u64,
     sent: u64,
+    /// Those that were told with basic.ack.
+    confirmed: u64,
     /// The channel stands in the broker's list of those that owe confirms.
     listed: bool,
 }
 
 impl Confirms {
+    pub(super) fn published(&self) -> u64 {
+        self.published
+    }
+
+    pub(super) fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
+    /// Publishes that the publisher has not heard of yet.
+    pub(super) fn unconfirmed(&self) -> u64 {
+        self.published - self.sent
+    }
+
     /// Numbers a publish; `true` when the channel now owes confirms and has to be listed.
     pub(super) fn publish(&mut self) -> bool {
         self.published += 1;
@@ -36,6 +51,7 @@ impl Confirms {
     fn flush(&mut self, channel: u16, out: &mut Output) {
         if self.settled > self.sent {
             out.basic_ack(channel, self.settled, self.settled > self.sent + 1);
+            self.confirmed += self.settled - self.sent;
             self.sent = self.settled;
         }
     }

@@ -105,6 +105,7 @@ impl Broker {
             unacked: 0,
             parked: false,
             reader,
+            arguments: consume.arguments.clone(),
         });
         let queue = &mut self.queues[id];
         queue.consumers.add(consumer, priority);

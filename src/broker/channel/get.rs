@@ -33,6 +33,8 @@ impl Broker {
         let kind = self.queues[id].kind;
         let Some(entry) = self.take_head(id) else {
             if self.queues[id].ready.is_empty() {
+                self.queues[id].counters.get_empty += 1;
+                self.open_channel(at).counters.get_empty += 1;
                 self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
             } else {
                 self.stall(at, id, no_ack, effects);
@@ -56,6 +58,7 @@ impl Broker {
         let properties = delivered_properties(kind, &entry, &self.settings.profile);
         let delivered = Delivered { message: &entry.message, properties: properties.as_deref(), redelivered: entry.redelivered };
         effects.output(at.connection).basic_get_ok(to, tag, delivered, message_count);
+        self.count_get(at, id, no_ack, entry.redelivered);
         if no_ack {
             self.leave_queue(id, &entry);
             self.end_entry(id, entry);
@@ -70,6 +73,18 @@ impl Broker {
                 self.arm_settlement(at, delivered.after(timeout));
             }
         }
+    }
+
+    fn count_get(&mut self, at: At, id: QueueId, no_ack: bool, redelivered: bool) {
+        let queue = &mut self.queues[id];
+        queue.active = self.now;
+        queue.counters.get += u64::from(!no_ack);
+        queue.counters.get_no_ack += u64::from(no_ack);
+        queue.counters.redeliver += u64::from(redelivered);
+        let counters = &mut self.open_channel(at).counters;
+        counters.get += u64::from(!no_ack);
+        counters.get_no_ack += u64::from(no_ack);
+        counters.redeliver += u64::from(redelivered);
     }
 
     fn check_gettable(&self, id: QueueId) -> Result<(), Error> {

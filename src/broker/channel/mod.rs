@@ -14,16 +14,18 @@ pub(in crate::broker) mod unacked;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::counters::ChannelCounters;
 use super::queue::{ConsumerId, QueueId};
 use super::timers::Deadline;
-use super::{At, Broker, ConnectionId, Effects, Error, INTERNAL_USER, Refusal};
+use super::view::ChannelView;
+use super::{At, Broker, ConnectionId, Effects, Error, INTERNAL_USER, Refusal, Timestamp};
 use crate::amqp::{AMQPClass, Command, Method, access, basic, channel, confirm, exchange, method, queue, tx as tx_class};
 use confirms::Confirms;
 use publish::Route;
 use reply_to::ReplyConsumer;
 use settle::Outcome;
 use tx::Transaction;
-use unacked::Unacked;
+use unacked::{Delivery, Unacked};
 
 #[derive(Debug, Default)]
 pub(super) struct Channel {
@@ -43,6 +45,10 @@ pub(super) struct Channel {
     /// What an empty queue name means (behaviour Q3).
     last_queue: Option<Arc<str>>,
     route: Route,
+    /// When the client last did something here, or was given something.
+    pub(super) active: Timestamp,
+    /// What confirms count is counted there.
+    pub(super) counters: ChannelCounters,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +70,52 @@ impl Channel {
             Mode::Plain | Mode::Confirm(_) => 0,
         };
         self.unacked.consumed() + uncommitted < usize::from(self.global_prefetch)
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// All that it has counted.
+    pub(super) fn counters(&self) -> ChannelCounters {
+        let mut counters = self.counters;
+        if let Mode::Confirm(confirms) = &self.mode {
+            counters.publish_confirm += confirms.published();
+            counters.confirm += confirms.confirmed();
+        }
+        counters
+    }
+
+    /// Messages that it holds, those included that a transaction is to settle.
+    pub(super) fn held(&self) -> impl Iterator<Item = &Delivery> {
+        let transaction = match &self.mode {
+            Mode::Tx(transaction) => Some(transaction),
+            Mode::Plain | Mode::Confirm(_) => None,
+        };
+        self.unacked.iter().chain(transaction.into_iter().flat_map(|transaction| transaction.held()))
+    }
+
+    pub(super) fn view(&self, connection: ConnectionId, number: u16) -> ChannelView {
+        let (unconfirmed, uncommitted, acks_uncommitted) = match &self.mode {
+            Mode::Plain => (0, 0, 0),
+            Mode::Confirm(confirms) => (confirms.unconfirmed(), 0, 0),
+            Mode::Tx(transaction) => (0, transaction.uncommitted(), transaction.acks_uncommitted()),
+        };
+        ChannelView {
+            connection,
+            number,
+            confirm: matches!(self.mode, Mode::Confirm(_)),
+            transactional: matches!(self.mode, Mode::Tx(_)),
+            prefetch_count: self.prefetch,
+            global_prefetch_count: self.global_prefetch,
+            consumer_count: self.consumers.len(),
+            unacked: self.unacked.len(),
+            unconfirmed,
+            uncommitted,
+            acks_uncommitted,
+            idle_since: self.active,
+            counters: self.counters(),
+        }
     }
 }
 
@@ -89,11 +141,15 @@ impl Broker {
             Command::Fault(_) => return,
         };
         let at = At { connection, channel };
+        let now = self.now;
         let result = match self.channel(at) {
             _ if channel == 0 => Err(Error::unexpected_method("running")),
             None => self.command_without_channel(at, &command, effects),
             Some(channel) if channel.closing => self.command_while_closing(at, &command, effects),
-            Some(_) => self.dispatch(at, command, effects),
+            Some(channel) => {
+                channel.active = now;
+                self.dispatch(at, command, effects)
+            }
         };
         if let Err(error) = result {
             self.refuse(at, class_method, &error, effects);
@@ -164,6 +220,7 @@ impl Broker {
     }
 
     fn command_without_channel(&mut self, at: At, command: &Command, effects: &mut Effects) -> Result<(), Error> {
+        let now = self.now;
         let Some(connection) = self.connection(at.connection) else { return Ok(()) };
         let (opened, channel_max) = (connection.channels.len(), connection.opened.channel_max);
         // A count, whatever the channel's number (behaviour H1, gotcha 8).
@@ -172,7 +229,8 @@ impl Broker {
         }
         match command {
             Command::Method(_, method) if matches!(method.class, AMQPClass::Channel(channel::AMQPMethod::Open(_))) => {
-                connection.channels.insert(at.channel, Box::default());
+                connection.channels.insert(at.channel, Box::new(Channel { active: now, ..Channel::default() }));
+                self.churn.channel_created += 1;
                 self.channel_created(at);
                 self.reply(at, effects, &AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})));
                 Ok(())
@@ -279,6 +337,11 @@ impl Broker {
         let Some(channel) = self.channel(at) else { return Vec::new() };
         channel.reply_consumer = None;
         let consumers = std::mem::take(&mut channel.consumers);
+        if !channel.closing {
+            let counters = channel.counters();
+            self.gone.channels += counters;
+            self.churn.channel_closed += 1;
+        }
         consumers.into_values().filter_map(|consumer| self.remove_consumer(consumer, INTERNAL_USER)).collect()
     }
 

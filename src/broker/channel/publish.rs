@@ -24,6 +24,8 @@ pub(super) struct Route {
 /// The outcome of routing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Targets {
+    /// The exchange that it was published to; `None` is the default one.
+    source: Option<ExchangeId>,
     queues: Vec<QueueId>,
     delayed: Vec<ExchangeId>,
     /// The channel that waits for this reply (direct reply-to).
@@ -36,6 +38,7 @@ pub(super) struct Targets {
 /// The same with queues by name.
 #[derive(Debug)]
 pub(super) struct NamedTargets {
+    source: Option<ExchangeId>,
     queues: Vec<Arc<str>>,
     delayed: Vec<ExchangeId>,
     reply: Option<At>,
@@ -79,8 +82,9 @@ impl Broker {
         }
         let channel = self.open_channel(at);
         match &mut channel.mode {
-            Mode::Plain => {}
+            Mode::Plain => channel.counters.publish += 1,
             Mode::Confirm(confirms) => {
+                channel.counters.publish += 1;
                 if confirms.publish() {
                     self.confirming.push(at);
                 }
@@ -117,6 +121,14 @@ impl Broker {
         effects: &mut Effects,
     ) -> bool {
         self.log.next_message();
+        let counters = match targets.source {
+            Some(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.counters),
+            None => Some(&mut self.default_exchange),
+        };
+        if let Some(counters) = counters {
+            counters.publish_in += 1;
+            counters.publish_out += targets.queues.len() as u64;
+        }
         if let Some(requester) = targets.reply {
             self.deliver_reply(requester, &message, effects);
         }
@@ -124,6 +136,12 @@ impl Broker {
             self.delay(*exchange, message.clone());
         }
         let Some((last, others)) = targets.queues.split_last() else {
+            if targets.is_unroutable()
+                && let Some(channel) = self.channel(at)
+            {
+                channel.counters.return_unroutable += u64::from(mandatory);
+                channel.counters.drop_unroutable += u64::from(!mandatory);
+            }
             if mandatory && targets.is_unroutable() {
                 let frame_max = self.connection(at.connection).map_or(0, |c| c.opened.frame_max);
                 let to = Recipient { channel: at.channel, consumer_tag: &[], frame_max };
@@ -136,9 +154,9 @@ impl Broker {
         };
         let mut taken = true;
         for queue in others {
-            taken &= self.enqueue(*queue, message.clone(), effects);
+            taken &= self.publish_to(*queue, message.clone(), effects);
         }
-        self.enqueue(*last, message, effects) && taken
+        self.publish_to(*last, message, effects) && taken
     }
 
     /// The targets by name: a transaction names queues at publish and finds them at commit, so that one deleted in
@@ -150,21 +168,25 @@ impl Broker {
         {
             queues.push(key.into());
         }
-        NamedTargets { queues, delayed: targets.delayed.clone(), reply: targets.reply, absorbed: targets.absorbed }
+        NamedTargets { source: targets.source, queues, delayed: targets.delayed.clone(), reply: targets.reply, absorbed: targets.absorbed }
     }
 
     pub(super) fn find_targets(&self, named: &NamedTargets) -> Targets {
         let mut queues: Vec<QueueId> = named.queues.iter().filter_map(|name| self.queue_names.get(name).copied()).collect();
         queues.sort_unstable();
         queues.dedup();
-        Targets { queues, delayed: named.delayed.clone(), reply: named.reply, absorbed: named.absorbed }
+        Targets { source: named.source, queues, delayed: named.delayed.clone(), reply: named.reply, absorbed: named.absorbed }
     }
 
     /// Everything that a publish is checked for, and its route, which is left in the channel.
     fn inspect_and_route(&mut self, at: At, message: Message) -> Result<Message, Error> {
         let source = self.publishable_exchange(&message)?;
         let Inspected { message, more_keys } = self.inspect(at, message)?;
-        let mut targets = Targets::default();
+        let from = match source {
+            Source::Default => None,
+            Source::Named(id) => Some(id),
+        };
+        let mut targets = Targets { source: from, ..Targets::default() };
         let mut cacheable = more_keys.is_empty();
         match source {
             Source::Default if reply_to::is_reply(message.routing_key()) => {

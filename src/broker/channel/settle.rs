@@ -71,7 +71,7 @@ impl Broker {
                 let deliveries = if outcome == Outcome::Discard { self.by_consumer(deliveries) } else { deliveries };
                 let mut credited = Credited::default();
                 for delivery in deliveries {
-                    let left = self.leave(&delivery, &mut credited);
+                    let left = self.leave(&delivery, outcome, &mut credited);
                     if outcome == Outcome::Discard {
                         self.bury(delivery.queue, delivery.entry, Reason::Rejected);
                     } else {
@@ -107,7 +107,7 @@ impl Broker {
         let mut credited = Credited::default();
         let mut queues: Vec<QueueId> = Vec::new();
         for delivery in deliveries {
-            self.leave(&delivery, &mut credited);
+            self.leave(&delivery, outcome, &mut credited);
             let Delivery { queue, mut entry, .. } = delivery;
             let Some(requeued_to) = self.queues.get_mut(queue) else {
                 self.release_entry(entry);
@@ -167,10 +167,14 @@ impl Broker {
     }
 
     /// Takes a delivery off the accounts of its queue and consumer.
-    fn leave(&mut self, delivery: &Delivery, credited: &mut Credited) -> Left {
+    fn leave(&mut self, delivery: &Delivery, outcome: Outcome, credited: &mut Credited) -> Left {
         let mut queue = self.queues.get_mut(delivery.queue);
         let mut left = Left::default();
+        let acked = u64::from(outcome == Outcome::Ack);
+        credited.acked += acked;
         if let Some(queue) = &mut queue {
+            queue.counters.ack += acked;
+            queue.active = self.now;
             queue.unacked -= 1;
             queue.unacked_bytes -= delivery.entry.message.body_len() as u64;
             left = Left { deduplicates: queue.deduplication.is_some(), keeps: queue.number != 0 && queue.stream.is_none() };
@@ -191,11 +195,14 @@ impl Broker {
 
     /// Settlements have given credit back: consumers that were out of it take their turn again.
     fn spend_credit(&mut self, at: At, credited: Credited, effects: &mut Effects) {
-        let parked = match self.channel(at) {
-            // Credit of the channel as a whole serves any of its consumers.
-            Some(channel) if channel.global_prefetch != 0 => channel.consumers.values().copied().collect(),
-            _ => credited.consumers,
-        };
+        let mut parked = credited.consumers;
+        if let Some(channel) = self.channel(at) {
+            channel.counters.ack += credited.acked;
+            if channel.global_prefetch != 0 {
+                // Credit of the channel as a whole serves any of its consumers.
+                parked = channel.consumers.values().copied().collect();
+            }
+        }
         self.unpark(parked, effects);
         for queue in credited.queues {
             self.pump(queue, effects);
@@ -228,6 +235,8 @@ struct Left {
 /// Consumers that were parked and have got credit back.
 #[derive(Default)]
 struct Credited {
+    /// Messages that were acknowledged.
+    acked: u64,
     consumers: Vec<crate::broker::queue::ConsumerId>,
     /// Queues that have another active consumer now.
     queues: Vec<QueueId>,

@@ -36,6 +36,22 @@ impl Transaction {
         self.consumed
     }
 
+    /// Deliveries that are settled when this commits.
+    pub(super) fn held(&self) -> impl Iterator<Item = &Delivery> {
+        self.settlements.iter().flat_map(|settlement| &settlement.deliveries)
+    }
+
+    /// Publishes that wait for the commit.
+    pub(super) fn uncommitted(&self) -> usize {
+        self.published.len()
+    }
+
+    /// Acknowledgements that wait for it.
+    pub(super) fn acks_uncommitted(&self) -> usize {
+        let acks = self.settlements.iter().filter(|settlement| settlement.outcome == Outcome::Ack);
+        acks.map(|settlement| settlement.deliveries.len()).sum()
+    }
+
     pub(super) fn settle(&mut self, settlement: Settlement) {
         self.consumed += settlement.deliveries.iter().filter(|delivery| delivery.consumer.is_some()).count();
         self.settlements.push(settlement);
@@ -70,6 +86,10 @@ impl Broker {
 
     pub(super) fn tx_commit(&mut self, at: At, effects: &mut Effects) -> Result<(), Error> {
         let transaction = self.transaction(at)?;
+        let published = transaction.published.len() as u64;
+        let counters = &mut self.open_channel(at).counters;
+        counters.publish += published;
+        counters.publish_confirm += published;
         let mut complete = true;
         for Published { mandatory, message, targets } in transaction.published {
             let targets = self.find_targets(&targets);

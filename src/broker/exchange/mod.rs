@@ -15,14 +15,16 @@ mod tests;
 mod topic;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use slotmap::new_key_type;
 
 use super::Timestamp;
+use super::counters::ExchangeCounters;
 use super::delayed::Delayed;
 use super::error::{self, Error};
-use super::policy::Definition;
+use super::policy::Applied;
 use super::queue::QueueId;
 use super::random::Random;
 use crate::amqp::{AMQPValue, FieldTable, Message};
@@ -111,6 +113,9 @@ pub struct Exchange {
     pub history: Option<RecentHistory>,
     /// What the messages that it delays are known by in the records; 0 where none are kept.
     pub(super) number: u64,
+    /// The policies that apply.
+    pub(super) policy: Option<Arc<Applied>>,
+    pub(super) counters: ExchangeCounters,
     /// (destination, binding key) → the arguments of each binding between them.
     bindings: BTreeMap<(Destination, Box<str>), Vec<FieldTable>>,
     /// What it routes as: its own type, or what x-delayed-type says.
@@ -161,6 +166,8 @@ impl Exchange {
             deduplication,
             history,
             number: 0,
+            policy: None,
+            counters: ExchangeCounters::default(),
             bindings: BTreeMap::new(),
             routes_as,
             router,
@@ -231,12 +238,14 @@ impl Exchange {
     }
 
     /// A policy, or the lack of one, has changed what applies: the argument is stronger (behaviour X10, P2).
-    pub fn apply(&mut self, policy: &Definition) {
+    pub fn apply(&mut self, policy: Option<Arc<Applied>>) {
+        let set = policy.as_ref().and_then(|applied| applied.definition.text("alternate-exchange"));
         let argument = match self.arguments.inner().get("alternate-exchange") {
             Some(AMQPValue::LongString(name)) => Some(String::from_utf8_lossy(name.as_bytes()).into_owned()),
             _ => None,
         };
-        self.alternate = argument.or_else(|| policy.text("alternate-exchange").map(str::to_owned)).map(Into::into);
+        self.alternate = argument.or_else(|| set.map(str::to_owned)).map(Into::into);
+        self.policy = policy;
     }
 
     #[must_use]
@@ -247,6 +256,13 @@ impl Exchange {
     /// Every binding: destination, key, arguments.
     pub fn bindings(&self) -> impl Iterator<Item = (Destination, &str, &FieldTable)> {
         self.bindings.iter().flat_map(|((d, key), all)| all.iter().map(move |a| (*d, &**key, a)))
+    }
+
+    /// The same, all or those to one destination.
+    pub fn bindings_to(&self, to: Option<Destination>) -> impl Iterator<Item = (Destination, &str, &FieldTable)> {
+        let from = to.map_or(Bound::Unbounded, |to| Bound::Included((to, Box::from(""))));
+        let wanted = self.bindings.range((from, Bound::Unbounded)).take_while(move |((d, _), _)| to.is_none_or(|to| to == *d));
+        wanted.flat_map(|((d, key), all)| all.iter().map(move |a| (*d, &**key, a)))
     }
 
     /// Adds the destinations that a message leads to; a destination may be added more than once.

@@ -6,6 +6,7 @@ use slotmap::new_key_type;
 
 use super::QueueId;
 use super::stream::Reader;
+use crate::amqp::FieldTable;
 use crate::broker::At;
 use crate::broker::effects::ConnectionId;
 
@@ -30,6 +31,7 @@ pub struct Consumer {
     pub parked: bool,
     /// Its place in a stream.
     pub reader: Option<Box<Reader>>,
+    pub arguments: FieldTable,
 }
 
 impl Consumer {

@@ -176,14 +176,18 @@ impl Level {
 
     /// What is in memory, head first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.head_iter().chain(self.paged.iter().flat_map(|paged| &paged.tail))
+    }
+
+    /// What of that is before all that is on disk.
+    pub(super) fn head_iter(&self) -> impl Iterator<Item = &Entry> {
         let mut requeued = self.requeued.iter().peekable();
         let mut published = self.published.iter().peekable();
-        let head = std::iter::from_fn(move || match (requeued.peek(), published.peek()) {
+        std::iter::from_fn(move || match (requeued.peek(), published.peek()) {
             (Some((order, _)), Some(p)) if p.position < **order => published.next(),
             (Some(_), _) => requeued.next().map(|(_, entry)| entry),
             (None, _) => published.next(),
-        });
-        head.chain(self.paged.iter().flat_map(|paged| &paged.tail))
+        })
     }
 
     /// How many entries from the head take at most this much memory, and how much that is.

@@ -16,11 +16,13 @@ pub use consumers::{Consumer, ConsumerId, Consumers, Turns};
 pub use ready::{Entry, Ready};
 
 use super::Timestamp;
+use super::counters::{Amount, QueueCounters};
 use super::dead_letter::Reason;
 use super::effects::ConnectionId;
 use super::exchange::Sources;
 use super::exchange::deduplication::Deduplication;
 use super::paging::Before;
+use super::policy::Applied;
 use super::settings::{Profile, QuorumPriorities};
 use super::timers::Deadline;
 use crate::amqp::{FieldTable, Message};
@@ -125,6 +127,13 @@ pub struct Queue {
     pub(super) delivered_ahead: u64,
     /// A storage has what is to survive up to this position.
     pub(super) stored: u64,
+    /// Ready and unacked messages that are written down. A stream keeps no such account.
+    pub(super) kept: Amount,
+    /// The policies that apply.
+    pub(super) policy: Option<Arc<Applied>>,
+    /// When it was declared, or a message last came, was delivered or was settled.
+    pub(super) active: Timestamp,
+    pub(super) counters: QueueCounters,
 }
 
 /// What few queues need.
@@ -193,6 +202,10 @@ impl Queue {
             delivered_in: 0,
             delivered_ahead: 0,
             stored: 0,
+            kept: Amount::default(),
+            policy: None,
+            active: Timestamp::default(),
+            counters: QueueCounters::default(),
             effective: Arc::default(),
         };
         queue.apply(effective);

@@ -3,6 +3,7 @@
 use super::level::{Keeps, Leaving, Level, Span};
 use crate::amqp::Message;
 use crate::broker::Timestamp;
+use crate::broker::counters::Amount;
 
 /// A message in a queue.
 #[derive(Clone, Debug)]
@@ -235,6 +236,29 @@ impl Ready {
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         let higher = self.higher.iter().flat_map(|higher| higher.levels.iter().rev());
         higher.chain(std::iter::once(&self.lowest)).flat_map(Level::iter)
+    }
+
+    /// The same up to where a message is on disk.
+    pub fn iter_to_disk(&self) -> impl Iterator<Item = &Entry> {
+        let higher = self.higher.iter().flat_map(|higher| higher.levels.iter().rev());
+        let mut above_all_disk = true;
+        let levels = higher.chain(std::iter::once(&self.lowest)).take_while(move |level| {
+            let shown = above_all_disk;
+            above_all_disk &= !level.has_span();
+            shown
+        });
+        levels.flat_map(Level::head_iter)
+    }
+
+    /// What is on disk alone.
+    #[must_use]
+    pub fn on_disk(&self) -> Amount {
+        if self.paged == 0 {
+            return Amount::default();
+        }
+        let higher = self.higher.iter().flat_map(|higher| &higher.levels);
+        let spans = higher.chain(std::iter::once(&self.lowest)).map(Level::span);
+        spans.map(|span| Amount { messages: span.count, bytes: span.bytes }).sum()
     }
 
     /// Each level with its priority.

@@ -12,6 +12,7 @@ use crate::amqp::Message;
 use crate::amqp::properties::Properties;
 use crate::amqp::table::Value;
 use crate::broker::Timestamp;
+use crate::broker::counters::Amount;
 use crate::broker::record;
 use crate::broker::timers::Deadline;
 
@@ -154,6 +155,27 @@ impl Stream {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// What of it is in memory.
+    #[must_use]
+    pub fn in_memory(&self) -> Amount {
+        self.segments.range(self.on_disk..).map(|segment| Amount { messages: segment.count, bytes: segment.bytes }).sum()
+    }
+
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Messages from this offset on, up to where one is on disk alone.
+    pub fn iter_from(&self, offset: u64) -> impl Iterator<Item = (u64, &Message)> {
+        let offsets = offset.max(self.first())..self.next;
+        offsets.map_while(|offset| {
+            let segment = self.segment(offset)?;
+            let index = usize::try_from(offset - segment.first).ok()?;
+            Some((offset, &segment.messages.get(index)?.message))
+        })
     }
 
     /// The offset of the oldest message, or of the next one when there is none.

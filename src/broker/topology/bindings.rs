@@ -154,7 +154,7 @@ impl Broker {
                 let messages: Vec<Message> = history.iter().map(|kept| kept.message.clone()).collect();
                 for message in messages {
                     self.log.next_message();
-                    self.enqueue(queue, message, effects);
+                    self.forward_to(queue, message, effects);
                 }
             }
             Destination::Exchange(exchange) => {

@@ -99,7 +99,7 @@ impl Broker {
         let mut exchange = Exchange::new(&self.vhost, name.into(), kind, declare.durable, declare.arguments)?;
         exchange.auto_delete = declare.auto_delete;
         exchange.internal = declare.internal;
-        exchange.apply(&self.policies.for_exchange(name));
+        exchange.apply(self.policies.for_exchange(name));
         let id = self.add_exchange(exchange);
         self.define_exchange(id);
         Ok(())

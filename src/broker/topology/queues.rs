@@ -65,6 +65,7 @@ impl Broker {
             name if name.starts_with("amq.") => return Err(Error::reserved_name("queue", name)),
             name => name.to_owned(),
         };
+        self.churn.queue_declared += 1;
         let owner = flags.exclusive.then_some(at.connection);
         let declare = self.with_default_type(flags, declare);
         if let Some(&id) = self.queue_names.get(&*name) {
@@ -110,11 +111,15 @@ impl Broker {
         let kind = arguments::queue_type_of(&declare.arguments);
         self.check_properties(kind, &name, flags, was_named)?;
         let deduplication = Deduplication::for_queue(&declare.arguments, &error::queue(&self.vhost, &name), kind)?;
-        let effective = self.effective(&name, kind, &declare.arguments);
+        let policy = self.policies.for_queue(&name, kind);
+        let effective = self.effective(kind, &declare.arguments, policy.as_deref());
         let mut queue = Queue::new(name.into(), flags, owner, declare.arguments, effective, &self.settings.profile);
+        queue.policy = policy;
+        queue.active = self.now;
         queue.deduplication = deduplication.map(Box::new);
         let id = self.add_queue(queue);
         self.define_queue(id);
+        self.churn.queue_created += 1;
         let user = self.user(at.connection);
         self.queue_created(id, &user);
         if flags.exclusive
@@ -188,12 +193,16 @@ impl Broker {
     fn drop_ready(&mut self, id: QueueId) -> usize {
         let dropped = self.queues[id].ready.len();
         let spans = self.queues[id].ready.take_spans();
+        let were_on_disk = !spans.is_empty();
         for (level, span) in spans {
             self.write_drop(id, level, span);
         }
         while let Some(entry) = self.queues[id].ready.pop() {
             self.leave_queue(id, &entry);
             self.end_entry(id, entry);
+        }
+        if were_on_disk {
+            self.queues[id].kept = self.kept_by_channels(id);
         }
         self.note_unneeded(id);
         dropped
@@ -240,6 +249,8 @@ impl Broker {
         self.undefine_queue(id);
         self.drop_ready(id);
         let Some(mut queue) = self.queues.remove(id) else { return };
+        self.churn.queue_deleted += 1;
+        self.gone.queues.add(queue.kind, queue.counters);
         self.memory -= queue.deduplication.take().map_or(0, |deduplication| deduplication.cache.memory());
         for message in queue.stream.iter_mut().flat_map(|stream| stream.drain()) {
             self.release_stored(message);

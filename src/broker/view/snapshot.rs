@@ -1,6 +1,6 @@
 //! Read-only views, exact at the moment they are taken: for tests that check invariants, and for management.
 
-use super::{Broker, ConnectionId};
+use crate::broker::{Broker, ConnectionId};
 
 /// What a queue looks like from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]

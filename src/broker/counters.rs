@@ -1,0 +1,235 @@
+//! What is counted for those who watch: numbers that only rise, with RabbitMQ's names and meanings.
+//!
+//! Queues, exchanges and channels count in their own memory, which what is counted touches anyway. When one of them goes, its
+//! numbers go to the account of those that are [`Gone`], so that a total is the sum of what is there and what is gone.
+
+use std::iter::Sum;
+use std::ops::AddAssign;
+
+use super::dead_letter::Reason;
+use super::queue::QueueType;
+
+/// How many messages, and how much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    pub messages: u64,
+    /// Of the bodies.
+    pub bytes: u64,
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+}
+
+impl Sum for Amount {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        let mut sum = Self::default();
+        all.for_each(|amount| sum += amount);
+        sum
+    }
+}
+
+/// Declares a struct of counters, each known by its name.
+macro_rules! counters {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $field:ident,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$doc])* pub $field: u64,)*
+        }
+
+        impl $name {
+            /// All of them by name.
+            pub fn iter(self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field)),*].into_iter()
+            }
+        }
+
+        impl AddAssign for $name {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$field += other.$field;)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// What a queue counts, and what queues of one type count together.
+    QueueCounters {
+        /// Messages that clients have published and that were routed to it, those included that it refused.
+        publish,
+        /// Messages that came in another way: dead letters, delayed messages, traces, events. RabbitMQ does not count them.
+        forwarded,
+        /// Deliveries to consumers that acknowledge.
+        deliver,
+        deliver_no_ack,
+        /// Answers to basic.get, to be acknowledged.
+        get,
+        get_no_ack,
+        get_empty,
+        /// Messages acknowledged; not those that were rejected.
+        ack,
+        /// Those of all deliveries that had `redelivered` set.
+        redeliver,
+        /// Messages read from the disk, and written to it: none without a data directory.
+        disk_reads,
+        disk_writes,
+    }
+}
+
+impl QueueCounters {
+    /// Messages that clients were given in any way.
+    #[must_use]
+    pub fn deliver_get(self) -> u64 {
+        self.deliver + self.deliver_no_ack + self.get + self.get_no_ack
+    }
+}
+
+counters! {
+    /// What an exchange counts.
+    ExchangeCounters {
+        /// Messages that clients have published to it.
+        publish_in,
+        /// For each of those, the queues that it was routed to, through other exchanges as well.
+        publish_out,
+    }
+}
+
+counters! {
+    /// What a channel counts, and what all channels count together.
+    ChannelCounters {
+        /// Messages published; in a transaction they count when it is committed.
+        publish,
+        /// Those of them whose publisher waits to hear of them: of confirms, or of the commit.
+        publish_confirm,
+        /// Messages confirmed with basic.ack.
+        confirm,
+        /// Unroutable messages that were published as mandatory.
+        return_unroutable,
+        /// Unroutable messages that were not.
+        drop_unroutable,
+        deliver,
+        deliver_no_ack,
+        get,
+        get_no_ack,
+        get_empty,
+        ack,
+        redeliver,
+    }
+}
+
+impl ChannelCounters {
+    /// Messages that the client was given in any way.
+    #[must_use]
+    pub fn deliver_get(self) -> u64 {
+        self.deliver + self.deliver_no_ack + self.get + self.get_no_ack
+    }
+}
+
+counters! {
+    /// What has come and gone.
+    Churn {
+        connection_created,
+        connection_closed,
+        channel_created,
+        channel_closed,
+        /// Declarations by clients, of queues that were there already as well; passive ones do not count.
+        queue_declared,
+        queue_created,
+        queue_deleted,
+    }
+}
+
+/// What becomes of a message that dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Nothing: its queue has no dead-letter exchange, or one that is not there.
+    Disabled,
+    AtMostOnce,
+    AtLeastOnce,
+}
+
+impl Strategy {
+    pub const ALL: [Self; 3] = [Self::Disabled, Self::AtMostOnce, Self::AtLeastOnce];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::AtMostOnce => "at_most_once",
+            Self::AtLeastOnce => "at_least_once",
+        }
+    }
+}
+
+/// Messages that have died, by the type of their queue, the strategy and the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetters {
+    counts: [[[u64; 4]; 3]; 3],
+    /// Those under at-least-once of which a queue has taken a copy.
+    pub confirmed: u64,
+}
+
+impl DeadLetters {
+    #[must_use]
+    pub fn count(&self, kind: QueueType, strategy: Strategy, reason: Reason) -> u64 {
+        self.counts[kind as usize][strategy as usize][reason as usize]
+    }
+
+    /// For this reason, all together.
+    #[must_use]
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.counts.iter().flatten().map(|by_reason| by_reason[reason as usize]).sum()
+    }
+
+    pub(super) fn add(&mut self, kind: QueueType, strategy: Strategy, reason: Reason) {
+        self.counts[kind as usize][strategy as usize][reason as usize] += 1;
+    }
+}
+
+impl AddAssign for DeadLetters {
+    fn add_assign(&mut self, other: Self) {
+        let mine = self.counts.iter_mut().flatten().flatten();
+        mine.zip(other.counts.iter().flatten().flatten()).for_each(|(mine, other)| *mine += other);
+        self.confirmed += other.confirmed;
+    }
+}
+
+/// Counters of queues by type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByType([QueueCounters; 3]);
+
+impl ByType {
+    #[must_use]
+    pub fn of(&self, kind: QueueType) -> QueueCounters {
+        self.0[kind as usize]
+    }
+
+    /// All types together.
+    #[must_use]
+    pub fn sum(&self) -> QueueCounters {
+        let mut sum = QueueCounters::default();
+        self.0.iter().for_each(|counters| sum += *counters);
+        sum
+    }
+
+    pub(super) fn add(&mut self, kind: QueueType, counters: QueueCounters) {
+        self.0[kind as usize] += counters;
+    }
+}
+
+impl AddAssign for ByType {
+    fn add_assign(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(mine, other)| *mine += other);
+    }
+}
+
+/// What was counted by those that are no more.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Gone {
+    pub(super) queues: ByType,
+    pub(super) channels: ChannelCounters,
+}
