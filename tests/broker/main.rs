@@ -14,6 +14,7 @@ mod paging;
 mod properties;
 mod scenario;
 mod simulation;
+mod views;
 
 use std::path::Path;
 

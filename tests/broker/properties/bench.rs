@@ -269,7 +269,10 @@ pub(crate) fn publish_bytes(queue: &str, properties: AMQPProperties, body: &[u8]
 }
 
 pub(crate) fn publish_to(exchange: &str, key: &str, properties: AMQPProperties, body: &[u8]) -> Vec<u8> {
-    let method = basic::Publish { exchange: exchange.into(), routing_key: key.into(), ..basic::Publish::default() };
+    publish_as(basic::Publish { exchange: exchange.into(), routing_key: key.into(), ..basic::Publish::default() }, properties, body)
+}
+
+pub(crate) fn publish_as(method: basic::Publish, properties: AMQPProperties, body: &[u8]) -> Vec<u8> {
     let mut bytes = method_bytes(1, AMQPClass::Basic(basic::AMQPMethod::Publish(method)));
     bytes.extend(frame_bytes(&AMQPFrame::Header(1, AMQPContentHeader { class_id: 60, body_size: body.len() as u64, properties })));
     if !body.is_empty() {

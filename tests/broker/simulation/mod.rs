@@ -13,6 +13,7 @@ mod noise;
 mod op;
 mod random;
 mod semantics;
+mod totals;
 mod wild;
 mod wire;
 mod world;

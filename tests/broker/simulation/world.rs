@@ -12,6 +12,7 @@ use super::model::{self, Model, Step};
 use super::noise::Noise;
 use super::op::Op;
 use super::random::Random;
+use super::totals::Watch;
 use super::wire;
 
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub(super) struct World {
     pub(super) reached: Coverage,
     /// Connections whose bytes make no sense.
     pub(super) noise: Noise,
+    watch: Watch,
     trace: bool,
 }
 
@@ -54,6 +56,7 @@ impl World {
             hash: 0xCBF2_9CE4_8422_2325,
             reached: Coverage::default(),
             noise: Noise::default(),
+            watch: Watch::default(),
             trace: std::env::var_os("TRACE").is_some(),
         }
     }
@@ -258,7 +261,8 @@ impl World {
     }
 
     /// Compares the broker with the model.
-    pub(super) fn check(&self) {
+    pub(super) fn check(&mut self) {
+        self.watch.check(&self.broker);
         // Without a report to come, no message may wait for a socket.
         let takes = |id: u32| self.links[id as usize].as_ref().is_some_and(|link| !link.report);
         self.model.check(&self.broker, &takes, &|name| self.is_ours(name));

@@ -12,6 +12,7 @@ use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Opened
 use super::super::link::opened_decoder;
 use super::super::op;
 use super::super::random::Random;
+use super::super::totals::Watch;
 use super::super::wire::{self, Event};
 use super::choice::Chooser;
 use super::methods::{Fate, Op, Start};
@@ -35,6 +36,7 @@ pub(super) struct World {
     small_steps: Option<Random>,
     /// Of every byte sent to each connection.
     pub(super) hashes: BTreeMap<u32, u64>,
+    watch: Watch,
     trace: bool,
 }
 
@@ -54,6 +56,7 @@ impl World {
             now: BEGINNING,
             small_steps: small_steps.then(|| Random::new(seed)),
             hashes: BTreeMap::new(),
+            watch: Watch::default(),
             trace: std::env::var_os("TRACE").is_some(),
         };
         let mut events = Vec::new();
@@ -160,6 +163,7 @@ impl World {
     }
 
     fn check(&mut self) {
+        self.watch.check(&self.broker);
         let snapshots = self.broker.queue_snapshots();
         let ids = |bodies: &[Vec<u8>]| bodies.iter().map(|body| op::id_of(body)).collect::<Vec<u64>>();
         let kept = snapshots.iter().map(|snapshot| (snapshot.name.clone(), ids(&snapshot.ready_bodies))).collect();
