@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::channel::Channel;
 use super::paging::Stalled;
 use super::queue::QueueId;
+use super::rights::Rights;
 use super::{Action, Alarms, Broker, ConnectionId, Effects, Error, INTERNAL_USER, Origin, Refusal, Timestamp};
 use crate::amqp::{AMQPClass, Command, Method, connection};
 
@@ -32,6 +33,27 @@ pub struct Opened {
     /// Negotiated; 0 is no limit.
     pub channel_max: u16,
     pub origin: Box<Origin>,
+    /// What the user may do here.
+    pub rights: Arc<Rights>,
+}
+
+/// Connections of a virtual host that an administrator means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connections<'a> {
+    All,
+    /// Those of this user.
+    Of(&'a str),
+    One(ConnectionId),
+}
+
+impl Connections<'_> {
+    fn include(self, id: ConnectionId, user: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(wanted) => wanted == user,
+            Self::One(wanted) => wanted == id,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,10 +230,11 @@ impl Broker {
         }
     }
 
-    pub(super) fn shutdown(&mut self, reason: &str, effects: &mut Effects) {
+    /// Closes connections with 320 (behaviour C26).
+    pub(super) fn close_connections(&mut self, which: Connections<'_>, reason: &str, effects: &mut Effects) {
         let error = Error::connection_forced(reason);
         for id in self.connection_ids() {
-            if self.connection(id).is_some_and(|c| c.is_running()) {
+            if self.connection(id).is_some_and(|c| c.is_running() && which.include(id, &c.opened.user)) {
                 self.close_connection(id, (0, 0), &error, effects);
             }
         }

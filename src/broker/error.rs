@@ -71,6 +71,12 @@ impl Error {
         Self::new(ReplyCode::AccessRefused, format!("{} in exclusive use", queue(vhost, name)))
     }
 
+    /// `permission` is what texts begin with in 4.x (V8); `resource` as rendered by [`queue`], [`exchange`] or [`topic`].
+    pub fn access_refused(permission: Option<&str>, resource: &str, user: &str) -> Self {
+        let access = permission.map_or_else(|| "access".to_owned(), |permission| format!("{permission} access"));
+        Self::new(ReplyCode::AccessRefused, format!("{access} to {resource} refused for user '{user}'"))
+    }
+
     pub fn default_exchange() -> Self {
         Self::new(ReplyCode::AccessRefused, "operation not permitted on the default exchange")
     }
@@ -150,6 +156,10 @@ impl Error {
         ))
     }
 
+    pub fn queue_limit_reached(vhost: &str, name: &str, limit: u64) -> Self {
+        Self::precondition(format!("cannot declare queue '{name}': queue limit in vhost '{vhost}' ({limit}) is reached"))
+    }
+
     pub fn unknown_delivery_tag(delivery_tag: u64) -> Self {
         Self::precondition(format!("unknown delivery tag {delivery_tag}"))
     }
@@ -205,6 +215,11 @@ impl Error {
 
     pub fn channel_max_reached(opened: usize, channel_max: u16) -> Self {
         let text = format!("number of channels opened ({opened}) has reached the negotiated channel_max ({channel_max})");
+        Self::without_method(ReplyCode::NotAllowed, text)
+    }
+
+    pub fn user_channel_limit_reached(user: &str, limit: usize) -> Self {
+        let text = format!("number of channels opened for user '{user}' has reached the maximum allowed user limit of ({limit})");
         Self::without_method(ReplyCode::NotAllowed, text)
     }
 
@@ -319,6 +334,12 @@ pub fn queue(vhost: &str, name: &str) -> String {
 #[must_use]
 pub fn exchange(vhost: &str, name: &str) -> String {
     format!("exchange '{name}' in vhost '{vhost}'")
+}
+
+/// How texts render a routing key where a permission is asked for it.
+#[must_use]
+pub fn topic(vhost: &str, exchange_name: &str, routing_key: &str) -> String {
+    format!("topic '{routing_key}' in {}", exchange(vhost, exchange_name))
 }
 
 /// RabbitMQ's name of a field type.

@@ -2,6 +2,7 @@
 //!
 //! `Broker::handle` is the only door. What it leads to comes out in [`Effects`].
 
+mod access;
 mod channel;
 mod connection;
 pub mod counters;
@@ -24,6 +25,7 @@ mod reading;
 pub mod record;
 mod recovery;
 mod reports;
+pub mod rights;
 mod routing;
 pub mod settings;
 mod terms;
@@ -52,7 +54,7 @@ use record::Records;
 use reports::Reports;
 use timers::Timers;
 
-pub use connection::{Capabilities, Opened, connection_close};
+pub use connection::{Capabilities, Connections, Opened, connection_close};
 pub use dead_letter::Reason;
 pub use delayed::DelayedSnapshot;
 pub use effects::{Action, ConnectionId, Effects, Refusal, Release};
@@ -60,7 +62,8 @@ pub use error::Error;
 pub use origin::Origin;
 pub use paging::{Load, Loaded, Purpose, Spill, Unneeded};
 pub use recovery::Unreadable;
-pub use settings::{Profile, Settings};
+pub use rights::{Pattern, Rights, TopicRights};
+pub use settings::{Limits, Profile, Settings};
 pub use view::{ChannelSnapshot, QueueSnapshot};
 
 /// Milliseconds since the Unix epoch.
@@ -138,6 +141,18 @@ pub enum Input<'a> {
         exchange: &'a str,
         id: u64,
     },
+    /// What a user may do changes, for its live connections from now on.
+    SetRights {
+        user: &'a str,
+        rights: Arc<Rights>,
+    },
+    /// The limits of the virtual host change; what is there already stays.
+    SetLimits(Limits),
+    /// An administrator closes connections, with 320 and this reason.
+    CloseConnections {
+        which: Connections<'a>,
+        reason: &'a str,
+    },
     /// A storage has everything that was written down of these queues, up to these positions.
     Stored(&'a [(u64, u64)]),
     /// A storage has read what was asked for.
@@ -192,6 +207,7 @@ pub struct Broker {
     /// Messages that have died while the input at hand was handled.
     dead: VecDeque<DeadLetter>,
     policies: Policies,
+    limits: Limits,
     reports: Reports,
     /// What applies to a queue of which nothing special was asked.
     plain: Arc<Effective>,
@@ -241,6 +257,7 @@ impl Broker {
             timers: Timers::default(),
             dead: VecDeque::new(),
             policies: Policies::default(),
+            limits: Limits::default(),
             reports: Reports::default(),
             plain,
             found: Vec::new(),
@@ -294,7 +311,10 @@ impl Broker {
                 self.send_confirms(effects);
             }
             Input::CancelDelayed { exchange, id } => self.cancel_delayed(exchange, id),
-            Input::Shutdown(reason) => self.shutdown(reason, effects),
+            Input::SetRights { user, rights } => self.set_rights(user, &rights),
+            Input::SetLimits(limits) => self.limits = limits,
+            Input::CloseConnections { which, reason } => self.close_connections(which, reason, effects),
+            Input::Shutdown(reason) => self.close_connections(Connections::All, reason, effects),
         }
         self.finish(effects);
     }

@@ -29,6 +29,10 @@ pub struct Profile {
     pub anonymous: bool,
     /// V7: an unknown exchange type closes the connection with 503.
     pub unknown_exchange_type_is_503: bool,
+    /// V8: texts about a missing permission say which.
+    pub refusals_name_permission: bool,
+    /// V9: passive declares need a permission, any of the three.
+    pub passive_declare_checked: bool,
     /// V13: delivery_mode must be 1 or 2.
     pub delivery_mode_checked: bool,
     /// V14: a transient queue that is not exclusive is refused.
@@ -74,6 +78,8 @@ impl Profile {
         accepts_0_8: false,
         anonymous: true,
         unknown_exchange_type_is_503: false,
+        refusals_name_permission: true,
+        passive_declare_checked: true,
         delivery_mode_checked: false,
         transient_nonexcl_queues_denied: false,
         global_qos_ignored: false,
@@ -98,6 +104,7 @@ impl Profile {
     pub fn named(name: &str) -> Option<Self> {
         let v4_0 = Self {
             version: "4.0.9",
+            passive_declare_checked: false,
             gone_requester_counts_as_routed: false,
             nack_counts: true,
             acquired_count: false,
@@ -115,6 +122,7 @@ impl Profile {
                 accepts_0_8: true,
                 anonymous: false,
                 unknown_exchange_type_is_503: true,
+                refusals_name_permission: false,
                 delivery_mode_checked: true,
                 max_message_size: 128 * 1024 * 1024,
                 delivery_limit: None,
@@ -173,6 +181,15 @@ pub struct Settings {
     pub tracing: bool,
     /// Whether there is an event exchange (behaviour O12).
     pub event_exchange: bool,
+}
+
+/// What an administrator may limit in one virtual host (behaviour P8, P10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// How many queues there may be, of all kinds.
+    pub max_queues: Option<u64>,
+    /// Goes before the node's.
+    pub default_queue_type: Option<QueueType>,
 }
 
 impl Default for Settings {

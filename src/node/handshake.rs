@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::users::Refused;
 use super::{Node, Tune};
 use crate::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Output, connection, frame};
-use crate::broker::{Capabilities, Error, Opened, Origin};
+use crate::broker::{Capabilities, Error, Opened, Origin, Rights};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -186,6 +186,7 @@ impl Handshake {
         }
         let opened = Opened {
             user,
+            rights: Arc::new(Rights::all()),
             capabilities: self.capabilities,
             frame_max: self.tuned.frame_max as usize,
             channel_max: self.tuned.channel_max,

@@ -11,6 +11,7 @@ mod delayed;
 mod hostile;
 mod in_process;
 mod paging;
+mod permissions;
 mod properties;
 mod scenario;
 mod simulation;

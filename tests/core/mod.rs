@@ -7,7 +7,7 @@ pub(crate) mod keeper;
 use std::sync::Arc;
 
 use leveret::amqp::{AMQPClass, Command, FieldTable, Message, Method, Publish, channel, queue};
-use leveret::broker::{Action, Broker, Capabilities, ConnectionId, Effects, Input, Opened, Settings, Timestamp};
+use leveret::broker::{Action, Broker, Capabilities, ConnectionId, Effects, Input, Opened, Refusal, Rights, Settings, Timestamp};
 
 pub(crate) struct Core {
     pub(crate) broker: Broker,
@@ -20,22 +20,39 @@ pub(crate) struct Core {
 impl Core {
     /// With this many connections, and channel 1 open on each.
     pub(crate) fn new(connections: u32) -> Self {
-        let broker = Broker::new("/", Arc::new(Settings::default()), 1);
-        let mut core = Self { broker, now: Timestamp(1_700_000_000_000), sent: 0, effects: Effects::default() };
+        let mut core = Self::with(Settings::default());
         for id in (0..connections).map(ConnectionId) {
-            core.handle(Input::Connected(
-                id,
-                Opened {
-                    user: "guest".into(),
-                    capabilities: Capabilities::default(),
-                    frame_max: 131_072,
-                    channel_max: 0,
-                    origin: Box::default(),
-                },
-            ));
-            core.method(id, AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
+            core.connect(id, "guest", Rights::all());
         }
         core
+    }
+
+    /// Without connections.
+    pub(crate) fn with(settings: Settings) -> Self {
+        let broker = Broker::new("/", Arc::new(settings), 1);
+        Self { broker, now: Timestamp(1_700_000_000_000), sent: 0, effects: Effects::default() }
+    }
+
+    /// Another connection, with channel 1 open unless that is refused with this text.
+    pub(crate) fn connect(&mut self, id: ConnectionId, user: &str, rights: Rights) -> Option<String> {
+        self.handle(Input::Connected(
+            id,
+            Opened {
+                user: user.into(),
+                capabilities: Capabilities::default(),
+                frame_max: 131_072,
+                channel_max: 0,
+                origin: Box::default(),
+                rights: Arc::new(rights),
+            },
+        ));
+        self.open(id, 1)
+    }
+
+    /// Opens a channel. Returns the text of the refusal, if there was one.
+    pub(crate) fn open(&mut self, id: ConnectionId, channel: u16) -> Option<String> {
+        let class = AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {}));
+        self.command(id, Command::Method(channel, Box::new(Method { class_method: (20, 10), class })))
     }
 
     pub(crate) fn handle(&mut self, input: Input<'_>) {
@@ -59,9 +76,18 @@ impl Core {
 
     /// A method on channel 1. Returns the text of the refusal, if there was one.
     pub(crate) fn method(&mut self, id: ConnectionId, class: AMQPClass) -> Option<String> {
-        let method = Method { class_method: (0, 0), class };
-        self.handle(Input::Received(id, &mut vec![Command::Method(1, Box::new(method))]));
-        self.effects.refusals.pop().map(|refusal| refusal.reply_text)
+        self.command(id, Command::Method(1, Box::new(Method { class_method: (0, 0), class })))
+    }
+
+    /// Whatever a client may send. Returns the text of the refusal, if there was one.
+    pub(crate) fn command(&mut self, id: ConnectionId, command: Command) -> Option<String> {
+        self.handle(Input::Received(id, &mut vec![command]));
+        self.refusals().pop().map(|refusal| refusal.reply_text)
+    }
+
+    /// The channels and connections that were closed with an error since the last time.
+    pub(crate) fn refusals(&mut self) -> Vec<Refusal> {
+        std::mem::take(&mut self.effects.refusals)
     }
 
     /// A durable queue.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::reply_to;
 use crate::amqp::{AMQPClass, basic};
+use crate::broker::access::{Permission, Resource};
 use crate::broker::error::{self, integer, type_name};
 use crate::broker::queue::arguments;
 use crate::broker::queue::{Consumer, ConsumerId, QueueId, QueueType};
@@ -65,6 +66,7 @@ impl Broker {
             return self.consume_replies(at, consume, effects);
         }
         let name = self.expand_queue_name(at, consume.queue.as_str())?;
+        self.check_permission(at, Permission::Read, Resource::Queue(&name))?;
         let id = self.queue_for(at, &name)?;
         let priority = match consume.arguments.inner().get("x-priority") {
             None => 0,

@@ -3,6 +3,7 @@
 use super::unacked::Delivery;
 use crate::amqp::encoder::{Delivered, Recipient};
 use crate::amqp::{AMQPClass, basic, method};
+use crate::broker::access::{Permission, Resource};
 use crate::broker::delivery::delivered_properties;
 use crate::broker::queue::{QueueId, QueueType};
 use crate::broker::{At, Broker, Effects, Error};
@@ -10,6 +11,7 @@ use crate::broker::{At, Broker, Effects, Error};
 impl Broker {
     pub(super) fn basic_get(&mut self, at: At, get: &basic::Get, effects: &mut Effects) -> Result<(), Error> {
         let name = self.expand_queue_name(at, get.queue.as_str())?;
+        self.check_permission(at, Permission::Read, Resource::Queue(&name))?;
         let id = self.queue_for(at, &name)?;
         self.check_gettable(id)?;
         self.note_used(id);

@@ -227,9 +227,12 @@ impl Broker {
         if channel_max != 0 && opened >= usize::from(channel_max) {
             return Err(Error::channel_max_reached(opened, channel_max));
         }
+        self.check_user_channels(at.connection)?;
         match command {
             Command::Method(_, method) if matches!(method.class, AMQPClass::Channel(channel::AMQPMethod::Open(_))) => {
-                connection.channels.insert(at.channel, Box::new(Channel { active: now, ..Channel::default() }));
+                if let Some(connection) = self.connection(at.connection) {
+                    connection.channels.insert(at.channel, Box::new(Channel { active: now, ..Channel::default() }));
+                }
                 self.churn.channel_created += 1;
                 self.channel_created(at);
                 self.reply(at, effects, &AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})));

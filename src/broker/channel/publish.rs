@@ -7,13 +7,14 @@ use crate::amqp::encoder::Recipient;
 use crate::amqp::properties::Properties;
 use crate::amqp::table::{self, Value};
 use crate::amqp::{Marks, Message, Publish, ReplyCode};
+use crate::broker::access::{Permission, Resource};
 use crate::broker::exchange::ExchangeId;
 use crate::broker::queue::QueueId;
 use crate::broker::routing::{Routed, Source};
-use crate::broker::{At, Broker, Effects, Error};
+use crate::broker::{At, Broker, Effects, Error, Opened};
 
-/// Where the channel's last publish went; the next one with the same address goes there too, as long as no
-/// exchange, queue or binding has changed.
+/// Where the channel's last publish went; the next one with the same address may go there too, as long as no
+/// exchange, queue, binding or permission has changed.
 #[derive(Debug, Default)]
 pub(super) struct Route {
     topology: Option<u64>,
@@ -180,8 +181,8 @@ impl Broker {
 
     /// Everything that a publish is checked for, and its route, which is left in the channel.
     fn inspect_and_route(&mut self, at: At, message: Message) -> Result<Message, Error> {
-        let source = self.publishable_exchange(&message)?;
-        let Inspected { message, more_keys } = self.inspect(at, message)?;
+        let source = self.publishable_exchange(at, &message)?;
+        let Inspected { message, more_keys } = self.inspect(at, source, message)?;
         let from = match source {
             Source::Default => None,
             Source::Named(id) => Some(id),
@@ -212,8 +213,9 @@ impl Broker {
         Ok(message)
     }
 
-    fn publishable_exchange(&self, message: &Message) -> Result<Source, Error> {
+    fn publishable_exchange(&self, at: At, message: &Message) -> Result<Source, Error> {
         let name = String::from_utf8_lossy(message.exchange());
+        self.check_permission(at, Permission::Write, Resource::Exchange(&name))?;
         if name.is_empty() {
             return Ok(Source::Default);
         }
@@ -224,7 +226,7 @@ impl Broker {
         Ok(Source::Named(id))
     }
 
-    fn inspect(&mut self, at: At, mut message: Message) -> Result<Inspected, Error> {
+    fn inspect(&mut self, at: At, source: Source, mut message: Message) -> Result<Inspected, Error> {
         let properties = message.properties();
         if properties.reply_to() == Some(reply_to::NAME) {
             let reply_to = self.reply_address(at)?;
@@ -241,11 +243,17 @@ impl Broker {
         }
         let mut more_keys = carbon_copies(properties, "CC")?;
         let blind = carbon_copies(properties, "BCC")?;
-        let user = self.connection(at.connection).map(|c| c.opened.user.clone());
-        if let (Some(claimed), Some(user)) = (properties.user_id(), user)
+        if let Source::Named(exchange) = source {
+            for key in std::iter::once(message.routing_key()).chain(more_keys.iter().chain(&blind).map(Vec::as_slice)) {
+                self.check_topic(at, Permission::Write, exchange, key)?;
+            }
+        }
+        let Opened { user, rights, .. } = self.opened(at.connection);
+        if let Some(claimed) = properties.user_id()
             && claimed != user.as_bytes()
+            && !rights.impersonator
         {
-            return Err(Error::wrong_user_id(claimed, &user));
+            return Err(Error::wrong_user_id(claimed, user));
         }
         if properties.header("BCC").is_some() {
             more_keys.extend(blind);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::exchanges::check_not_default;
 use crate::amqp::{AMQPClass, FieldTable, Message, exchange as exchange_methods, queue as queue_methods};
+use crate::broker::access::{Permission, Resource};
 use crate::broker::channel::{reply_to, strip_cr_lf};
 use crate::broker::exchange::{Destination, ExchangeId, Kept, Kind};
 use crate::broker::queue::QueueType;
@@ -15,6 +15,7 @@ impl Broker {
         let named = &*strip_cr_lf(bind.queue.as_str());
         let exchange = strip_cr_lf(bind.exchange.as_str());
         if reply_to::is_pseudo_queue(named) {
+            self.check_permission(at, Permission::Write, Resource::Queue(named))?;
             return Err(Error::volatile_queue());
         }
         let queue = self.expand_queue_name(at, named)?;
@@ -23,7 +24,7 @@ impl Broker {
             "" if named.is_empty() => &*queue,
             key => key,
         };
-        check_not_default(&exchange)?;
+        self.check_binding(at, &exchange, Resource::Queue(&queue), key)?;
         let source = self.exchange_named(&exchange)?;
         let destination = Destination::Queue(self.queue_for(at, &queue)?);
         let user = self.user(at.connection);
@@ -42,6 +43,7 @@ impl Broker {
         let named = &*strip_cr_lf(unbind.queue.as_str());
         let exchange = strip_cr_lf(unbind.exchange.as_str());
         if reply_to::is_pseudo_queue(named) {
+            self.check_permission(at, Permission::Write, Resource::Queue(named))?;
             return Err(Error::volatile_queue());
         }
         let queue = self.expand_queue_name(at, named)?;
@@ -49,7 +51,7 @@ impl Broker {
             "" if named.is_empty() => &*queue,
             key => key,
         };
-        check_not_default(&exchange)?;
+        self.check_binding(at, &exchange, Resource::Queue(&queue), key)?;
         // Whatever is missing, the reply is unbind-ok (behaviour X12); a lock guards only a binding that is there.
         let source = self.exchange_named(&exchange);
         if let (Some(&destination), Ok(source)) = (self.queue_names.get(&*queue), source) {
@@ -67,8 +69,7 @@ impl Broker {
 
     pub(in crate::broker) fn exchange_bind(&mut self, at: At, bind: exchange_methods::Bind, effects: &mut Effects) -> Result<(), Error> {
         let (source, destination) = (strip_cr_lf(bind.source.as_str()), strip_cr_lf(bind.destination.as_str()));
-        check_not_default(&destination)?;
-        check_not_default(&source)?;
+        self.check_binding(at, &source, Resource::Exchange(&destination), bind.routing_key.as_str())?;
         let source = self.exchange_named(&source)?;
         let destination = Destination::Exchange(self.exchange_named(&destination)?);
         let user = self.user(at.connection);
@@ -90,8 +91,7 @@ impl Broker {
         effects: &mut Effects,
     ) -> Result<(), Error> {
         let (source, destination) = (strip_cr_lf(unbind.source.as_str()), strip_cr_lf(unbind.destination.as_str()));
-        check_not_default(&destination)?;
-        check_not_default(&source)?;
+        self.check_binding(at, &source, Resource::Exchange(&destination), unbind.routing_key.as_str())?;
         let ends = (self.exchange_named(&source), self.exchange_named(&destination));
         if let (Ok(source), Ok(destination)) = ends {
             let user = self.user(at.connection);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::amqp::{AMQPClass, AMQPValue, FieldTable, exchange as methods};
+use crate::broker::access::{Permission, Resource};
 use crate::broker::channel::strip_cr_lf;
 use crate::broker::error;
 use crate::broker::exchange::{Destination, Exchange, ExchangeId, Kind};
@@ -50,15 +51,17 @@ impl Broker {
         let nowait = declare.nowait;
         if declare.passive {
             check_not_default(&name)?;
+            self.check_passive(at, Resource::Exchange(&name))?;
             // Type and flags do not count (behaviour X4).
             self.exchange_named(&name)?;
         } else {
             let kind = self.exchange_type(declare.kind.as_str())?;
             check_not_default(&name)?;
+            self.check_permission(at, Permission::Configure, Resource::Exchange(&name))?;
             match self.exchange_names.get(&*name) {
                 Some(id) => self.assert_equivalent_exchange(&self.exchanges[*id], kind, &declare)?,
                 None => {
-                    self.create_exchange(&name, kind, declare)?;
+                    self.create_exchange(at, &name, kind, declare)?;
                     let user = self.user(at.connection);
                     self.exchange_created(&name, &user);
                 }
@@ -85,12 +88,17 @@ impl Broker {
         self.exchange_names.get(name).copied().ok_or_else(|| Error::no_exchange(&self.vhost, name))
     }
 
-    fn create_exchange(&mut self, name: &str, kind: Kind, declare: methods::Declare) -> Result<(), Error> {
+    fn create_exchange(&mut self, at: At, name: &str, kind: Kind, declare: methods::Declare) -> Result<(), Error> {
         if name.starts_with("amq.") {
             return Err(Error::reserved_name("exchange", name));
         }
         match declare.arguments.inner().get(ALTERNATE_EXCHANGE) {
-            None | Some(AMQPValue::LongString(_)) => {}
+            None => {}
+            Some(AMQPValue::LongString(alternate)) => {
+                let alternate = String::from_utf8_lossy(alternate.as_bytes());
+                self.check_permission(at, Permission::Read, Resource::Exchange(name))?;
+                self.check_permission(at, Permission::Write, Resource::Exchange(&alternate))?;
+            }
             Some(other) => {
                 let resource = error::exchange(&self.vhost, name);
                 return Err(Error::invalid_argument_type(ALTERNATE_EXCHANGE, &resource, other));
@@ -136,6 +144,7 @@ impl Broker {
         if name.starts_with("amq.") {
             return Err(Error::system_exchange(&self.vhost, &name));
         }
+        self.check_permission(at, Permission::Configure, Resource::Exchange(&name))?;
         if let Some(&id) = self.exchange_names.get(&*name) {
             if delete.if_unused && self.exchanges[id].has_bindings() {
                 return Err(Error::exchange_in_use(&self.vhost, &name));
@@ -214,6 +223,6 @@ impl Broker {
 }
 
 /// Behaviour X6.
-pub(super) fn check_not_default(name: &str) -> Result<(), Error> {
+pub(in crate::broker) fn check_not_default(name: &str) -> Result<(), Error> {
     if name.is_empty() { Err(Error::default_exchange()) } else { Ok(()) }
 }

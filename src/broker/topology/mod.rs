@@ -3,3 +3,5 @@
 mod bindings;
 mod exchanges;
 mod queues;
+
+pub(super) use exchanges::check_not_default;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::amqp::{AMQPClass, AMQPValue, queue as methods};
+use crate::broker::access::{Permission, Resource};
 use crate::broker::channel::{reply_to, strip_cr_lf};
 use crate::broker::error;
 use crate::broker::exchange::Destination;
@@ -20,7 +21,12 @@ impl Broker {
         if named.as_bytes().starts_with(reply_to::NAME) {
             return self.declare_reply_to(at, &named, nowait, effects);
         }
-        let id = if declare.passive { self.queue_for(at, &named)? } else { self.declare(at, &named, declare)? };
+        let id = if declare.passive {
+            self.check_passive(at, Resource::Queue(&named))?;
+            self.queue_for(at, &named)?
+        } else {
+            self.declare(at, &named, declare)?
+        };
         self.note_used(id);
         let queue = &self.queues[id];
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -65,6 +71,7 @@ impl Broker {
             name if name.starts_with("amq.") => return Err(Error::reserved_name("queue", name)),
             name => name.to_owned(),
         };
+        self.check_permission(at, Permission::Configure, Resource::Queue(&name))?;
         self.churn.queue_declared += 1;
         let owner = flags.exclusive.then_some(at.connection);
         let declare = self.with_default_type(flags, declare);
@@ -80,9 +87,9 @@ impl Broker {
         self.create_queue(at, name, flags, owner, declare)
     }
 
-    /// The node's default type stands in for x-queue-type where a queue can be of that type (behaviour Q19, gotcha 33).
+    /// The default type, of the virtual host or else of the node, stands in for x-queue-type where a queue can be of that type (behaviour Q19, gotcha 33).
     fn with_default_type(&self, flags: Flags, mut declare: methods::Declare) -> methods::Declare {
-        let default = self.settings.default_queue_type;
+        let default = self.limits.default_queue_type.unwrap_or(self.settings.default_queue_type);
         let named = !declare.queue.as_str().is_empty();
         let is_possible = named && flags.durable && !flags.exclusive && !flags.auto_delete;
         if default != QueueType::Classic && is_possible && !declare.arguments.inner().contains_key("x-queue-type") {
@@ -101,14 +108,21 @@ impl Broker {
         declare: methods::Declare,
     ) -> Result<QueueId, Error> {
         let was_named = !declare.queue.as_str().is_empty();
-        if let Some(value) = declare.arguments.inner().get(DEAD_LETTER_EXCHANGE)
-            && !matches!(value, AMQPValue::LongString(_))
-        {
-            let resource = error::queue(&self.vhost, &name);
-            return Err(Error::invalid_argument_type(DEAD_LETTER_EXCHANGE, &resource, value));
+        match declare.arguments.inner().get(DEAD_LETTER_EXCHANGE) {
+            None => {}
+            Some(AMQPValue::LongString(exchange)) => {
+                let exchange = String::from_utf8_lossy(exchange.as_bytes());
+                self.check_permission(at, Permission::Read, Resource::Queue(&name))?;
+                self.check_permission(at, Permission::Write, Resource::Exchange(&exchange))?;
+            }
+            Some(other) => {
+                let resource = error::queue(&self.vhost, &name);
+                return Err(Error::invalid_argument_type(DEAD_LETTER_EXCHANGE, &resource, other));
+            }
         }
         arguments::check(&self.vhost, &name, &declare.arguments, &self.settings.profile)?;
         let kind = arguments::queue_type_of(&declare.arguments);
+        self.check_queue_limit(&name)?;
         self.check_properties(kind, &name, flags, was_named)?;
         let deduplication = Deduplication::for_queue(&declare.arguments, &error::queue(&self.vhost, &name), kind)?;
         let policy = self.policies.for_queue(&name, kind);
@@ -128,6 +142,13 @@ impl Broker {
             connection.exclusive_queues.push(id);
         }
         Ok(id)
+    }
+
+    fn check_queue_limit(&self, name: &str) -> Result<(), Error> {
+        match self.limits.max_queues {
+            Some(limit) if self.queues.len() as u64 >= limit => Err(Error::queue_limit_reached(&self.vhost, name, limit)),
+            _ => Ok(()),
+        }
     }
 
     pub(in crate::broker) fn add_queue(&mut self, queue: Queue) -> QueueId {
@@ -176,6 +197,7 @@ impl Broker {
 
     pub(in crate::broker) fn queue_purge(&mut self, at: At, purge: &methods::Purge, effects: &mut Effects) -> Result<(), Error> {
         let name = self.expand_queue_name(at, purge.queue.as_str())?;
+        self.check_permission(at, Permission::Read, Resource::Queue(&name))?;
         let id = self.queue_for(at, &name)?;
         if self.queues[id].stream.is_some() {
             return Err(Error::not_by_streams("queue.purge", "stream queues", &self.vhost, &name));
@@ -210,6 +232,7 @@ impl Broker {
 
     pub(in crate::broker) fn queue_delete(&mut self, at: At, delete: &methods::Delete, effects: &mut Effects) -> Result<(), Error> {
         let name = self.expand_queue_name(at, &strip_cr_lf(delete.queue.as_str()))?;
+        self.check_permission(at, Permission::Configure, Resource::Queue(&name))?;
         let mut doomed = None;
         // Deleting what is not there succeeds (gotcha 34).
         if self.queue_names.contains_key(&*name) {

@@ -8,7 +8,7 @@ use amq_protocol::protocol::{AMQPClass, basic, channel, queue};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::amqp::Decoder;
 use leveret::broker::policy::Policy;
-use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Load, Opened, Profile, Release, Settings, Timestamp};
+use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Load, Opened, Profile, Release, Rights, Settings, Timestamp};
 
 use crate::core::keeper::Keeper;
 
@@ -118,7 +118,14 @@ impl Bench {
 
     fn connect(&mut self) {
         let capabilities = Capabilities { consumer_cancel_notify: true, connection_blocked: false };
-        let opened = Opened { user: "guest".into(), capabilities, frame_max: FRAME_MAX, channel_max: 0, origin: Box::default() };
+        let opened = Opened {
+            user: "guest".into(),
+            capabilities,
+            frame_max: FRAME_MAX,
+            channel_max: 0,
+            origin: Box::default(),
+            rights: Arc::new(Rights::all()),
+        };
         self.input(Input::Connected(CONNECTION, opened));
         self.method(AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})));
     }

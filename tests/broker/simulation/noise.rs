@@ -1,7 +1,9 @@
 //! Connections that send damaged bytes: whatever they do, the broker must not panic, and nobody else must notice.
 
+use std::sync::Arc;
+
 use leveret::amqp::{Command, Decoder};
-use leveret::broker::{Action, Capabilities, ConnectionId, Input, Opened};
+use leveret::broker::{Action, Capabilities, ConnectionId, Input, Opened, Rights};
 
 use super::choice::{Chooser, Tastes};
 use super::client::Client;
@@ -83,7 +85,14 @@ impl World {
         let noisy = Noisy { client: Client::default(), decoder: opened_decoder(FRAME_MAX), closed: false, reported: false };
         self.noise.connections[(id - FIRST) as usize] = Some(noisy);
         let capabilities = Capabilities { consumer_cancel_notify: true, connection_blocked: true };
-        let opened = Opened { user: "guest".into(), capabilities, frame_max: FRAME_MAX, channel_max: 5, origin: Box::default() };
+        let opened = Opened {
+            user: "guest".into(),
+            capabilities,
+            frame_max: FRAME_MAX,
+            channel_max: 5,
+            origin: Box::default(),
+            rights: Arc::new(Rights::all()),
+        };
         self.input(Input::Connected(ConnectionId(id), opened), Step::Flushed);
     }
 

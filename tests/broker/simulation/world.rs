@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use leveret::broker::{Action, Alarms, Broker, Capabilities, ConnectionId, Effects, Input, Opened, Settings, Timestamp};
+use leveret::broker::{Action, Alarms, Broker, Capabilities, ConnectionId, Effects, Input, Opened, Rights, Settings, Timestamp};
 
 use super::choice::{Chooser, Tastes};
 use super::coverage::Coverage;
@@ -119,7 +119,14 @@ impl World {
             hears_blocked: capabilities.connection_blocked,
             ..Default::default()
         };
-        let opened = Opened { user: "guest".into(), capabilities, frame_max: link.frame_max, channel_max: 2047, origin: Box::default() };
+        let opened = Opened {
+            user: "guest".into(),
+            capabilities,
+            frame_max: link.frame_max,
+            channel_max: 2047,
+            origin: Box::default(),
+            rights: Arc::new(Rights::all()),
+        };
         self.links[id as usize] = Some(link);
         self.input(Input::Connected(ConnectionId(id), opened), Step::Connected(id, connection));
     }

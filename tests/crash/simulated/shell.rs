@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use leveret::amqp::{AMQPClass, Command, Decoder, connection};
 use leveret::broker::{
-    Action, Broker, Capabilities, ConnectionId, Effects, Input, Load, Opened, Release, Settings, Spill, Timestamp, Unneeded,
+    Action, Broker, Capabilities, ConnectionId, Effects, Input, Load, Opened, Release, Rights, Settings, Spill, Timestamp, Unneeded,
 };
 use leveret::storage::{self, Batch, Disk, Log, Mover, Options, Reader, Sealed, open};
 
@@ -123,6 +123,7 @@ impl Shell {
             frame_max: frame_max.try_into().expect("a frame size"),
             channel_max: 2047,
             origin: Box::default(),
+            rights: Arc::new(Rights::all()),
         };
         self.handle(Input::Connected(id(free), opened));
         self.hand_out();

@@ -7,7 +7,7 @@ use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, exchange, queue};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::amqp::Decoder;
-use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Opened, Profile, Settings, Timestamp};
+use leveret::broker::{Broker, Capabilities, ConnectionId, Effects, Input, Opened, Profile, Rights, Settings, Timestamp};
 
 use super::super::link::opened_decoder;
 use super::super::op;
@@ -90,7 +90,14 @@ impl World {
 
     fn connect(&mut self, connection: u32, events: &mut Vec<(u32, Event)>) {
         let capabilities = Capabilities { consumer_cancel_notify: true, connection_blocked: false };
-        let opened = Opened { user: "guest".into(), capabilities, frame_max: FRAME_MAX, channel_max: 0, origin: Box::default() };
+        let opened = Opened {
+            user: "guest".into(),
+            capabilities,
+            frame_max: FRAME_MAX,
+            channel_max: 0,
+            origin: Box::default(),
+            rights: Arc::new(Rights::all()),
+        };
         self.input(Input::Connected(ConnectionId(connection), opened), events);
         self.decoders.insert(connection, opened_decoder(FRAME_MAX));
         let mut bytes = Vec::new();
