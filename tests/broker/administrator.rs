@@ -1,7 +1,7 @@
 //! `rabbitmqctl`'s words as inputs of a broker in this process.
 
-use leveret::broker::Input;
 use leveret::broker::policy::Policy;
+use leveret::broker::{Connections, Input, Limits};
 use serde_json::{Value, json};
 
 /// Who RabbitMQ says has acted when `rabbitmqctl` did.
@@ -17,8 +17,18 @@ pub(crate) fn input(words: &[String]) -> Result<Input<'_>, String> {
         ["clear_operator_policy", name] => Ok(Input::ClearPolicy { operator: true, name, user: USER }),
         ["trace_on"] => Ok(Input::Trace(true)),
         ["trace_off"] => Ok(Input::Trace(false)),
+        ["set_vhost_limits", limits] => vhost_limits(limits),
+        ["clear_vhost_limits"] => Ok(Input::SetLimits(Limits::default())),
+        ["close_all_connections", reason] => Ok(Input::CloseConnections { which: Connections::All, reason }),
+        ["close_all_user_connections", user, reason] => Ok(Input::CloseConnections { which: Connections::Of(user), reason }),
         _ => Err(format!("nobody knows how to do '{}'", words.join(" "))),
     }
+}
+
+/// A negative number is no limit.
+fn vhost_limits<'a>(limits: &str) -> Result<Input<'a>, String> {
+    let limits: Value = serde_json::from_str(limits).map_err(|error| error.to_string())?;
+    Ok(Input::SetLimits(Limits { max_queues: limits["max-queues"].as_u64(), ..Limits::default() }))
 }
 
 fn set<'a>(operator: bool, name: &str, pattern: &str, definition: &str, options: &[&str]) -> Result<Input<'a>, String> {

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use leveret::amqp::{Decoder, Output};
-use leveret::broker::{Action, Broker, ConnectionId, Effects, Input, Profile, Settings, Timestamp};
+use leveret::broker::{Action, Broker, ConnectionId, Connections, Effects, Input, Profile, Settings, Timestamp};
 use leveret::config::Config;
 use leveret::node::Node;
 use leveret::node::handshake::{Handshake, Peer, Step};
 
+use crate::accounts::Accounts;
 use crate::administrator;
 use crate::core::keeper::Keeper;
 use crate::scenario::{self, Arrival, Transport};
@@ -65,8 +66,7 @@ impl scenario::Broker for InProcess {
     }
 
     fn ctl(&self, words: &[String]) -> Result<(), String> {
-        self.world.borrow_mut().handle(administrator::input(words)?);
-        Ok(())
+        self.world.borrow_mut().ctl(words)
     }
 }
 
@@ -74,6 +74,7 @@ struct World {
     /// The time, in milliseconds since the epoch; it passes only when a transcript says so.
     now: u64,
     node: Node,
+    accounts: Accounts,
     broker: Broker,
     effects: Effects,
     lines: Vec<Line>,
@@ -116,7 +117,8 @@ impl World {
             broker.keep_records();
         }
         let keeper = pages.then(Keeper::default);
-        Self { now: 1_700_000_000_000, node, broker, effects: Effects::default(), lines: Vec::new(), keeper }
+        let accounts = Accounts::default();
+        Self { now: 1_700_000_000_000, node, accounts, broker, effects: Effects::default(), lines: Vec::new(), keeper }
     }
 
     fn write(&mut self, id: ConnectionId, mut bytes: &[u8]) {
@@ -155,13 +157,31 @@ impl World {
         }
         line.said.extend_from_slice(&out.to_vec());
         let running = matches!(line.phase, Phase::Running) && !line.closed;
-        if let Some(opened) = opened_now {
+        if let Some(mut opened) = opened_now {
+            opened.rights = self.accounts.rights(&opened.user);
             self.handle(Input::Connected(id, opened));
         }
         if running {
             let mut commands: Vec<_> = left.collect();
             self.handle(Input::Received(id, &mut commands));
         }
+    }
+
+    /// Does what `rabbitmqctl` does with these words.
+    fn ctl(&mut self, words: &[String]) -> Result<(), String> {
+        if !Accounts::understands(words) {
+            self.handle(administrator::input(words)?);
+            return Ok(());
+        }
+        self.accounts.ctl(words)?;
+        self.node.users = self.accounts.users();
+        let user = &words[1];
+        let rights = self.accounts.rights(user);
+        self.handle(Input::SetRights { user, rights });
+        if words[0] == "delete_user" {
+            self.handle(Input::CloseConnections { which: Connections::Of(user), reason: &format!("user '{user}' is deleted") });
+        }
+        Ok(())
     }
 
     fn handle(&mut self, input: Input<'_>) {

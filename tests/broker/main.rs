@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "the report of a comparison is for whoever reads the log")]
 
+mod accounts;
 mod administrator;
 mod bad_arguments;
 #[path = "../core/mod.rs"]

@@ -49,19 +49,33 @@ fn json(text: &mut Text) -> Result<Vec<u8>, String> {
 pub struct Undo(Vec<Vec<String>>);
 
 impl Undo {
-    /// Takes note of a command before it is given, as it may fail half-way. The name of a policy must come first, as options may follow
-    /// it.
+    /// Takes note of a command before it is given, as it may fail half-way. The name of a policy or user must come first, as options may
+    /// follow it.
     pub fn note(&mut self, words: &[String]) -> Result<(), String> {
-        let name = || words.get(1).filter(|name| !name.starts_with('-')).cloned().ok_or("the name of the policy must come first");
+        let name = || words.get(1).filter(|name| !name.starts_with('-')).cloned().ok_or("the name must come first");
         let verb = words.first().map(String::as_str).unwrap_or_default();
         match verb {
             "set_policy" => self.remember(vec!["clear_policy".to_owned(), name()?]),
             "set_operator_policy" => self.remember(vec!["clear_operator_policy".to_owned(), name()?]),
+            "add_user" => self.remember(vec!["delete_user".to_owned(), name()?]),
+            "set_vhost_limits" => self.remember(vec!["clear_vhost_limits".to_owned()]),
             "trace_on" => self.remember(vec!["trace_off".to_owned()]),
-            "clear_policy" | "clear_operator_policy" | "trace_off" => self.0.retain(|clearing| clearing != words),
+            "clear_policy" | "clear_operator_policy" | "trace_off" | "clear_vhost_limits" | "delete_user" => {
+                self.0.retain(|clearing| clearing != words);
+            }
+            // They go with the user.
+            "set_permissions" | "clear_permissions" | "set_topic_permissions" | "clear_topic_permissions" => self.needs_user(words)?,
+            "set_user_tags" | "set_user_limits" => self.needs_user(words)?,
+            "close_all_connections" | "close_all_user_connections" => {}
             _ => return Err(format!("nobody knows how to take back '{verb}'")),
         }
         Ok(())
+    }
+
+    /// Nothing is to be changed about users that were there before.
+    fn needs_user(&self, words: &[String]) -> Result<(), String> {
+        let deletes = |clearing: &Vec<String>| clearing[0] == "delete_user" && clearing.get(1) == words.get(1);
+        if self.0.iter().any(deletes) { Ok(()) } else { Err("only users of the scenario may be changed".to_owned()) }
     }
 
     fn remember(&mut self, clearing: Vec<String>) {

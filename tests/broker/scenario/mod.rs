@@ -32,7 +32,8 @@
 //! `c1: await closed` and `c1: await heartbeat` wait for these. `c1: wait 300` lets that many milliseconds pass, between what stands above
 //! and below it in its group; what the broker says because of it is expected after the group. `c1: ctl set_policy p "^q" {"max-length": 1}
 //! --apply-to queues` asks what only an administrator may: the words are `rabbitmqctl`'s, over TCP they follow the command in
-//! `LEVERET_SCENARIOS_CTL` (without it, scenarios with a `ctl` are left out). Policies and tracing are gone after the scenario. What stands
+//! `LEVERET_SCENARIOS_CTL` (without it, scenarios with a `ctl` are left out). Users, limits of the virtual host,
+//! policies and tracing are gone after the scenario. What stands
 //! above a `wait` or `ctl` in its group may still be under way when it begins. After a group, the runner asks for the queues passively, which
 //! counts as a use of them for x-expires.
 //!

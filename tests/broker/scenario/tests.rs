@@ -142,8 +142,11 @@ fn what_was_set_is_taken_back_unless_it_was_cleared() {
     }
     note("clear_policy b").expect("a command");
     note("set_policy --priority 1 c ^c {}").expect_err("no name");
-    note("add_user x y").expect_err("no way back");
-    assert_eq!(undo.commands(), [["clear_policy", "a"], ["clear_operator_policy", "a"]]);
+    note("set_permissions u a b c").expect_err("a user who was there before");
+    note("add_user u p").expect("a command");
+    note("set_permissions u a b c").expect("a command");
+    note("set_cluster_name x").expect_err("no way back");
+    assert_eq!(undo.commands(), [["clear_policy", "a"], ["clear_operator_policy", "a"], ["delete_user", "u"]]);
 }
 
 /// A broker that only takes note of what it is asked beside AMQP.
