@@ -71,7 +71,7 @@ struct Serve {
     /// Address to serve AMQP on; port 0 picks a free one [default: 127.0.0.1:5672]
     #[arg(long, value_name = "ADDRESS")]
     amqp: Option<SocketAddr>,
-    /// Address for the HTTP API, which does not exist yet: nothing is bound [default: 127.0.0.1:15672]
+    /// Address to serve the HTTP API on; port 0 picks a free one [default: 127.0.0.1:15672]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
     /// Directory for what is to survive; without it everything is kept in memory
@@ -149,7 +149,12 @@ async fn serve_until_signal(config: Config) -> ExitCode {
         Ok(stopped) => stopped,
         Err(error) => return fail(&error),
     };
-    if let Err(error) = server.announce_ready() {
+    let address = server.handle().config().http;
+    let http = match leveret::management::bind(server.handle(), address, None).await {
+        Ok(http) => http,
+        Err(error) => return fail(&format_args!("cannot listen for HTTP on {address}: {error}")),
+    };
+    if let Err(error) = server.announce_ready(http.address) {
         return fail(&error);
     }
     stopped.await;

@@ -11,6 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["broker", "node"]),
     ("storage", &["amqp", "broker"]),
     ("server", &["amqp", "broker", "node", "config", "storage"]),
+    ("management", &["amqp", "broker", "node", "config", "server"]),
 ];
 
 /// What reads a clock, blocks, shares or surprises.

@@ -316,6 +316,20 @@ impl Error {
     pub fn node_connection_limit(limit: usize) -> Self {
         Self::new(ReplyCode::NotAllowed, format!("connection refused: node connection limit ({limit}) is reached"))
     }
+
+    pub fn vhost_connection_limit(vhost: &str, user: &str, limit: u64) -> Self {
+        let text = format!("access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached");
+        Self::new(ReplyCode::NotAllowed, text)
+    }
+
+    pub fn user_connection_limit(user: &str, limit: u64) -> Self {
+        let text = format!("Connection refused for user '{user}': user connection limit ({limit}) is reached");
+        Self::new(ReplyCode::NotAllowed, text)
+    }
+
+    pub fn vhost_access_refused(vhost: &str, user: &str) -> Self {
+        Self::new(ReplyCode::NotAllowed, format!("access to vhost '{vhost}' refused for user '{user}'"))
+    }
 }
 
 impl From<Fault> for Error {

@@ -25,6 +25,7 @@ mod reading;
 pub mod record;
 mod recovery;
 mod reports;
+mod reset;
 pub mod rights;
 mod routing;
 pub mod settings;
@@ -167,6 +168,8 @@ pub enum Input<'a> {
     },
     /// Nothing is under way any more: what is written down now is exact.
     Settled,
+    /// The virtual host is deleted: nothing of it stays.
+    Reset,
     /// The broker stops: every connection is closed with 320 and this reason.
     Shutdown(&'a str),
 }
@@ -315,6 +318,7 @@ impl Broker {
             Input::SetLimits(limits) => self.limits = limits,
             Input::CloseConnections { which, reason } => self.close_connections(which, reason, effects),
             Input::Shutdown(reason) => self.close_connections(Connections::All, reason, effects),
+            Input::Reset => self.reset(effects),
         }
         self.finish(effects);
     }

@@ -1,5 +1,4 @@
-//! A definitions file: RabbitMQ's JSON of what exists in a node. Policies and operator policies are read; the other sections need
-//! what does not exist yet, and are named.
+//! A definitions file: RabbitMQ's JSON of what exists in a node.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,10 +7,8 @@ use serde_json::{Map, Value as Json};
 
 use super::FileError;
 use crate::broker::policy::Policy;
-
-/// Sections with things that do not exist yet. Others, such as `rabbit_version`, say nothing about the node.
-const NOT_THERE_YET: [&str; 8] =
-    ["users", "vhosts", "permissions", "topic_permissions", "global_parameters", "queues", "exchanges", "bindings"];
+use crate::node::Node;
+use crate::node::definitions::{self, Salt};
 
 /// The component of the parameters that are operator policies.
 const OPERATOR_POLICY: &str = "operator_policy";
@@ -32,44 +29,69 @@ impl VhostPolicy {
 }
 
 /// What a file defines.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Definitions {
     pub policies: Vec<VhostPolicy>,
-    /// Sections that were left out although they are not empty.
-    pub left_out: Vec<&'static str>,
+    /// All sections as they stand in the file.
+    pub sections: Map<String, Json>,
 }
 
 impl Definitions {
-    /// Reads a file; `vhosts` are the virtual hosts of the node.
+    /// Reads a file; entries without a virtual host belong to `default_vhost`.
     ///
     /// # Errors
-    /// An unreadable file, bad JSON, a policy that RabbitMQ would refuse or of another virtual host. The file is named.
-    pub fn load(path: &Path, vhosts: &[Arc<str>]) -> Result<Self, FileError> {
+    /// An unreadable file, bad JSON, a policy that RabbitMQ would refuse. The file is named.
+    pub fn load(path: &Path, default_vhost: &str) -> Result<Self, FileError> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
-        let read = text.and_then(|text| Self::parse(&text, vhosts));
+        let read = text.and_then(|text| Self::parse(&text, default_vhost));
         read.map_err(|why| FileError(format!("{}: {why}", path.display())))
     }
 
-    fn parse(text: &str, vhosts: &[Arc<str>]) -> Result<Self, String> {
-        let json: Map<String, Json> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let mut definitions = Self::default();
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// Bad JSON, a policy that RabbitMQ would refuse.
+    pub fn parse(text: &str, default_vhost: &str) -> Result<Self, String> {
+        let json = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        Self::from_json(json, default_vhost)
+    }
+
+    /// # Errors
+    /// A policy that RabbitMQ would refuse, a section that is no list.
+    pub fn from_json(mut json: Map<String, Json>, default_vhost: &str) -> Result<Self, String> {
+        let mut policies = Self::default();
+        for name in ["policies", "parameters", "permissions", "topic_permissions", "exchanges", "queues", "bindings"] {
+            for entry in json.get_mut(name).and_then(Json::as_array_mut).into_iter().flatten().filter_map(Json::as_object_mut) {
+                entry.entry("vhost").or_insert_with(|| default_vhost.into());
+            }
+        }
         for entry in section(&json, "policies")? {
-            let vhost = vhost_of(entry, "policy", vhosts)?;
-            definitions.add(VhostPolicy { vhost, operator: false, policy: policy("policy", entry, entry, false)? });
+            policies.add(VhostPolicy { vhost: vhost_of(entry), operator: false, policy: policy("policy", entry, entry, false)? });
         }
-        let parameters = section(&json, "parameters")?;
         let is_operator_policy = |entry: &&Json| entry.get("component").and_then(Json::as_str) == Some(OPERATOR_POLICY);
-        for entry in parameters.iter().filter(is_operator_policy) {
-            let vhost = vhost_of(entry, "operator policy", vhosts)?;
+        for entry in section(&json, "parameters")?.iter().filter(is_operator_policy) {
             let value = entry.get("value").unwrap_or(&Json::Null);
-            definitions.add(VhostPolicy { vhost, operator: true, policy: policy("operator policy", entry, value, true)? });
+            policies.add(VhostPolicy { vhost: vhost_of(entry), operator: true, policy: policy("operator policy", entry, value, true)? });
         }
-        let is_filled = |section: &&&str| json.get(**section).and_then(Json::as_array).is_some_and(|entries| !entries.is_empty());
-        definitions.left_out = NOT_THERE_YET.iter().filter(is_filled).copied().collect();
-        if parameters.iter().any(|entry| !is_operator_policy(&entry)) {
-            definitions.left_out.push("parameters");
-        }
-        Ok(definitions)
+        Ok(Self { sections: json, ..policies })
+    }
+
+    /// Gives a node what is defined for it: users, virtual hosts, permissions, parameters.
+    ///
+    /// # Errors
+    /// What RabbitMQ would refuse, and what belongs to a virtual host that does not exist.
+    pub fn apply_to(&self, node: &mut Node, salt: impl FnMut() -> Salt) -> Result<(), String> {
+        definitions::take_all(node, &self.sections, salt)?;
+        let missing = self.policies.iter().find(|policy| node.vhost(&policy.vhost).is_none());
+        missing.map_or(Ok(()), |policy| {
+            let what = if policy.operator { "operator policy" } else { "policy" };
+            Err(format!("{what} '{}': virtual host '{}' does not exist", policy.policy.name, policy.vhost))
+        })
+    }
+
+    /// The entries of a section; none when it is not there.
+    pub fn entries(&self, name: &str) -> &[Json] {
+        section(&self.sections, name).unwrap_or_default()
     }
 
     /// The last one of a name counts.
@@ -97,31 +119,26 @@ fn section<'a>(json: &'a Map<String, Json>, name: &str) -> Result<&'a [Json], St
     }
 }
 
-fn name_of(entry: &Json) -> Option<&str> {
-    entry.get("name").and_then(Json::as_str)
-}
-
-/// An entry without a virtual host belongs to the default one.
-fn vhost_of(entry: &Json, what: &str, vhosts: &[Arc<str>]) -> Result<Arc<str>, String> {
-    let named = match entry.get("vhost") {
-        Some(vhost) => vhost.as_str().unwrap_or_default(),
-        None => vhosts.first().map_or("/", |vhost| vhost),
-    };
-    let found = vhosts.iter().find(|vhost| &***vhost == named);
-    found.cloned().ok_or_else(|| format!("{what} '{}': virtual host '{named}' does not exist", name_of(entry).unwrap_or_default()))
+fn vhost_of(entry: &Json) -> Arc<str> {
+    entry.get("vhost").and_then(Json::as_str).unwrap_or_default().into()
 }
 
 fn policy(what: &str, entry: &Json, value: &Json, operator: bool) -> Result<Policy, String> {
-    let name = name_of(entry).ok_or_else(|| format!("a {what} without a name"))?;
+    let name = entry.get("name").and_then(Json::as_str).ok_or_else(|| format!("a {what} without a name"))?;
     Policy::from_json(operator, name, value).map_err(|why| format!("{what} '{name}': {why}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::vhosts::Vhost;
 
     fn parse(text: &str) -> Result<Definitions, String> {
-        Definitions::parse(text, &["/".into(), "other".into()])
+        let definitions = Definitions::parse(text, "/")?;
+        let mut node = Node::default();
+        node.put_vhost(Vhost::new("/"));
+        definitions.apply_to(&mut node, || [0; 4])?;
+        Ok(definitions)
     }
 
     fn names<'a>(policies: impl Iterator<Item = &'a VhostPolicy>) -> Vec<String> {
@@ -134,6 +151,7 @@ mod tests {
             r#"{
                 "rabbit_version": "3.13.7",
                 "users": [],
+                "vhosts": [{"name": "other"}],
                 "queues": [{"name": "q"}],
                 "bindings": [{"source": "x"}],
                 "policies": [
@@ -150,7 +168,7 @@ mod tests {
         .expect("definitions");
         assert_eq!(names(definitions.policies.iter()), ["other user p", "/ user p", "/ operator o"]);
         assert_eq!(definitions.policies[1].policy.definition.integer("max-length"), Some(3), "the last one of a name counts");
-        assert_eq!(definitions.left_out, ["queues", "bindings", "parameters"]);
+        assert_eq!(definitions.entries("queues"), [serde_json::json!({"name": "q", "vhost": "/"})]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod definitions;
 mod file;
 mod system;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use std::time::Duration;
 use crate::broker::queue::QueueType;
 use crate::broker::queue::effective::Overflow;
 use crate::broker::{Profile, Settings};
-use crate::node::users::{User, Users};
 use crate::node::{Node, Tune};
 
 pub use file::{FileError, profile};
@@ -157,21 +157,21 @@ impl Config {
         }
     }
 
-    /// The node that these settings make.
+    /// The node that these settings make, without what it has written down of itself.
     #[must_use]
     pub fn node(&self) -> Node {
-        let user = User { name: self.default_user.as_str().into(), password: self.default_pass.clone(), loopback_only: self.loopback_only };
         Node {
             settings: Arc::new(self.settings()),
-            users: Users::new(vec![user]),
             connection_max: self.connection_max,
-            vhosts: vec![self.default_vhost.as_str().into()],
+            loopback_users: if self.loopback_only { BTreeSet::from([self.default_user.clone()]) } else { BTreeSet::new() },
+            anonymous_user: self.default_user.as_str().into(),
             tune: Tune {
                 channel_max: self.channel_max,
                 frame_max: self.frame_max,
                 heartbeat_s: self.heartbeat_s,
                 initial_frame_max: self.initial_frame_max,
             },
+            ..Node::default()
         }
     }
 

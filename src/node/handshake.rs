@@ -11,7 +11,13 @@ use std::sync::Arc;
 use super::users::Refused;
 use super::{Node, Tune};
 use crate::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Output, connection, frame};
-use crate::broker::{Capabilities, Error, Opened, Origin, Rights};
+use crate::broker::{Capabilities, Error, Opened, Origin};
+
+/// How many connections there are; the one at hand does not count yet.
+pub trait Connections {
+    fn of_vhost(&self, vhost: &str) -> u64;
+    fn of_user(&self, user: &str) -> u64;
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -113,7 +119,7 @@ impl Handshake {
     }
 
     /// Handles one command before the virtual host is open.
-    pub fn command(&mut self, node: &Node, command: Command, out: &mut Output) -> Step {
+    pub fn command(&mut self, node: &Node, others: &dyn Connections, command: Command, out: &mut Output) -> Step {
         use connection::AMQPMethod as M;
         let (method, class_method) = match command {
             Command::Method(0, method) => (method.class, method.class_method),
@@ -126,7 +132,7 @@ impl Handshake {
         let result = match (self.state, method) {
             (State::Starting, M::StartOk(start_ok)) => self.start_ok(node, &start_ok, out),
             (State::Tuning, M::TuneOk(tune_ok)) => self.tune_ok(node, &tune_ok),
-            (State::Opening, M::Open(open)) => self.open(node, open.virtual_host.as_str()),
+            (State::Opening, M::Open(open)) => self.open(node, others, open.virtual_host.as_str()),
             (state, _) => Err(Error::unexpected_method(state.name())),
         };
         result.unwrap_or_else(|error| refuse(&error, class_method, out))
@@ -139,7 +145,7 @@ impl Handshake {
         let offered = mechanisms(node);
         let known = offered.split(' ').any(|offered| offered == mechanism);
         let response = start_ok.response.as_bytes();
-        let outcome = node.users.authenticate(mechanism, response, self.peer.address.ip().is_loopback()).filter(|_| known);
+        let outcome = node.authenticate(mechanism, response, self.peer.address.ip().is_loopback()).filter(|_| known);
         match outcome {
             Some(Ok(user)) => self.user = Some(user),
             Some(Err(Refused::Login)) => return Err(Error::login_refused(mechanism)),
@@ -177,16 +183,25 @@ impl Handshake {
         Ok(Step::Continue)
     }
 
-    fn open(&mut self, node: &Node, name: &str) -> Result<Step, Error> {
+    fn open(&mut self, node: &Node, others: &dyn Connections, name: &str) -> Result<Step, Error> {
         let Some(user) = self.user.clone() else { return Err(Error::unexpected_method("opening")) };
-        let vhost = node.vhosts.iter().find(|vhost| &***vhost == name);
-        let vhost = vhost.cloned().ok_or_else(|| Error::vhost_not_found(name))?;
+        let vhost = node.vhost(name).ok_or_else(|| Error::vhost_not_found(name))?;
         if let Some(limit) = node.connection_max.filter(|limit| self.peer.other_connections >= *limit) {
             return Err(Error::node_connection_limit(limit));
         }
+        if let Some(limit) = vhost.limits.max_connections.filter(|limit| others.of_vhost(name) >= *limit) {
+            return Err(Error::vhost_connection_limit(name, &user, limit));
+        }
+        // A user that is gone since it logged in has no rights either.
+        let limits = node.user(&user).map(|user| user.limits).unwrap_or_default();
+        if let Some(limit) = limits.max_connections.filter(|limit| others.of_user(&user) >= *limit) {
+            return Err(Error::user_connection_limit(&user, limit));
+        }
+        let rights = node.rights(&user, name).ok_or_else(|| Error::vhost_access_refused(name, &user))?;
+        let vhost = Arc::clone(&vhost.name);
         let opened = Opened {
             user,
-            rights: Arc::new(Rights::all()),
+            rights: Arc::new(rights),
             capabilities: self.capabilities,
             frame_max: self.tuned.frame_max as usize,
             channel_max: self.tuned.channel_max,

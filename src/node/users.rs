@@ -1,20 +1,56 @@
-//! Users and how they prove who they are: PLAIN, AMQPLAIN and ANONYMOUS (behaviour C3, C4, C6).
+//! Users, and how they prove who they are: PLAIN, AMQPLAIN and ANONYMOUS (behaviour C3, C4, C6, P5).
 
 use std::sync::Arc;
 
+use super::Node;
+use super::password::PasswordHash;
 use crate::amqp::table::{self, Value};
 
-/// A user as configured.
-#[derive(Clone, Debug)]
+/// A user of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub name: Arc<str>,
-    pub password: String,
-    /// May log in from this machine only (behaviour C10).
-    pub loopback_only: bool,
+    pub password: PasswordHash,
+    pub tags: Vec<String>,
+    pub limits: UserLimits,
 }
 
-#[derive(Debug, Default)]
-pub struct Users(Vec<User>);
+/// Behaviour P9; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserLimits {
+    pub max_connections: Option<u64>,
+    pub max_channels: Option<u64>,
+}
+
+/// What a user's tags let it do in the HTTP API; each includes those before it, but for policymaker and monitoring, of which
+/// neither includes the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    Management,
+    Policymaker,
+    Monitoring,
+    Administrator,
+}
+
+impl User {
+    /// Whether one of the user's tags is this one or includes it.
+    #[must_use]
+    pub fn may(&self, tag: Tag) -> bool {
+        self.tags.iter().any(|has| match has.as_str() {
+            "administrator" => true,
+            "monitoring" => matches!(tag, Tag::Monitoring | Tag::Management),
+            "policymaker" => matches!(tag, Tag::Policymaker | Tag::Management),
+            "management" => tag == Tag::Management,
+            _ => false,
+        })
+    }
+
+    /// Whether it may publish in the name of others (behaviour B13).
+    #[must_use]
+    pub fn is_impersonator(&self) -> bool {
+        self.tags.iter().any(|tag| tag == "impersonator")
+    }
+}
 
 /// Why somebody was not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,44 +61,41 @@ pub enum Refused {
     Login,
 }
 
-impl Users {
-    #[must_use]
-    pub fn new(users: Vec<User>) -> Self {
-        Self(users)
-    }
-
+impl Node {
     /// Checks a mechanism's response. `None` for a mechanism that does not exist.
+    #[must_use]
     pub fn authenticate(&self, mechanism: &str, response: &[u8], from_loopback: bool) -> Option<Result<Arc<str>, Refused>> {
         let credentials = match mechanism {
             "PLAIN" => plain(response),
             "AMQPLAIN" => amqplain(response),
-            // Acts as the first user, guest by default (V6).
-            "ANONYMOUS" => return Some(self.first(from_loopback)),
+            // V6.
+            "ANONYMOUS" => return Some(self.anonymous(from_loopback)),
             _ => return None,
         };
-        Some(credentials.ok_or(Refused::Malformed).and_then(|(name, password)| self.login(name, password, from_loopback)))
+        let Some((name, password)) = credentials else { return Some(Err(Refused::Malformed)) };
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        Some(self.login(name, password, from_loopback).map(|user| Arc::clone(&user.name)).ok_or(Refused::Login))
     }
 
-    fn first(&self, from_loopback: bool) -> Result<Arc<str>, Refused> {
-        let user = self.0.first().ok_or(Refused::Login)?;
-        if user.loopback_only && !from_loopback { Err(Refused::Login) } else { Ok(Arc::clone(&user.name)) }
+    fn anonymous(&self, from_loopback: bool) -> Result<Arc<str>, Refused> {
+        let user = self.users.get(&*self.anonymous_user).ok_or(Refused::Login)?;
+        if self.may_come_from(user, from_loopback) { Ok(Arc::clone(&user.name)) } else { Err(Refused::Login) }
     }
 
-    fn login(&self, name: &[u8], password: &[u8], from_loopback: bool) -> Result<Arc<str>, Refused> {
-        let user = self.0.iter().find(|user| user.name.as_bytes() == name).ok_or(Refused::Login)?;
-        let right = same_in_constant_time(user.password.as_bytes(), password);
-        // Behaviour P5: an empty password lets nobody in.
-        if right && !password.is_empty() && (from_loopback || !user.loopback_only) {
-            Ok(Arc::clone(&user.name))
-        } else {
-            Err(Refused::Login)
-        }
+    /// The user with this name and password, if it may log in from there. A wrong name takes as long as a wrong password.
+    #[must_use]
+    pub fn login(&self, name: &str, password: &[u8], from_loopback: bool) -> Option<&Arc<User>> {
+        let user = self.users.get(name);
+        let nobody = PasswordHash::none();
+        let right = user.map_or(&nobody, |user| &user.password).is_of(password);
+        user.filter(|user| right && self.may_come_from(user, from_loopback))
     }
-}
 
-/// How long it takes tells nothing about how much of the password was right.
-fn same_in_constant_time(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
+    /// Behaviour C10.
+    #[must_use]
+    pub fn may_come_from(&self, user: &User, from_loopback: bool) -> bool {
+        from_loopback || !self.loopback_users.contains(&*user.name)
+    }
 }
 
 /// `authorisation identity NUL user NUL password`; the first is ignored.
@@ -87,33 +120,67 @@ fn amqplain(response: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::password::Algorithm;
 
-    fn users(loopback_only: bool) -> Users {
-        Users::new(vec![User { name: "guest".into(), password: "secret".to_owned(), loopback_only }])
+    fn node(password: &str, loopback_only: bool) -> Node {
+        let mut node = Node { anonymous_user: "guest".into(), ..Node::default() };
+        let password = PasswordHash::new(Algorithm::Sha256, [1, 2, 3, 4], password);
+        node.put_user(User { name: "guest".into(), password, tags: Vec::new(), limits: UserLimits::default() });
+        if loopback_only {
+            node.loopback_users.insert("guest".to_owned());
+        }
+        node
     }
 
     /// Behaviour C10.
     #[test]
     fn a_loopback_user_is_refused_from_elsewhere() {
         let response = b"\0guest\0secret";
-        assert_eq!(users(true).authenticate("PLAIN", response, true), Some(Ok("guest".into())));
-        assert_eq!(users(true).authenticate("PLAIN", response, false), Some(Err(Refused::Login)));
-        assert_eq!(users(false).authenticate("PLAIN", response, false), Some(Ok("guest".into())));
-        assert_eq!(users(true).authenticate("ANONYMOUS", b"", false), Some(Err(Refused::Login)));
+        let (anywhere, here) = (node("secret", false), node("secret", true));
+        assert_eq!(here.authenticate("PLAIN", response, true), Some(Ok("guest".into())));
+        assert_eq!(here.authenticate("PLAIN", response, false), Some(Err(Refused::Login)));
+        assert_eq!(anywhere.authenticate("PLAIN", response, false), Some(Ok("guest".into())));
+        assert_eq!(here.authenticate("ANONYMOUS", b"", false), Some(Err(Refused::Login)));
+        assert_eq!(here.authenticate("ANONYMOUS", b"", true), Some(Ok("guest".into())));
     }
 
     #[test]
     fn an_empty_password_lets_nobody_in() {
-        let open = Users::new(vec![User { name: "guest".into(), password: String::new(), loopback_only: false }]);
-        assert_eq!(open.authenticate("PLAIN", b"\0guest\0", true), Some(Err(Refused::Login)));
+        assert_eq!(node("", false).authenticate("PLAIN", b"\0guest\0", true), Some(Err(Refused::Login)));
+    }
+
+    #[test]
+    fn unknown_users_and_wrong_passwords_are_refused_alike() {
+        let node = node("secret", false);
+        assert_eq!(node.authenticate("PLAIN", b"\0nobody\0secret", true), Some(Err(Refused::Login)));
+        assert_eq!(node.authenticate("PLAIN", b"\0guest\0wrong", true), Some(Err(Refused::Login)));
     }
 
     #[test]
     fn responses_of_another_form_are_malformed() {
+        let node = node("secret", false);
         for response in [&b""[..], b"guest", b"\0guest"] {
-            assert_eq!(users(true).authenticate("PLAIN", response, true), Some(Err(Refused::Malformed)));
+            assert_eq!(node.authenticate("PLAIN", response, true), Some(Err(Refused::Malformed)));
         }
-        assert_eq!(users(true).authenticate("AMQPLAIN", b"\x05LOGINS", true), Some(Err(Refused::Malformed)));
-        assert_eq!(users(true).authenticate("GSSAPI", b"", true), None);
+        assert_eq!(node.authenticate("AMQPLAIN", b"\x05LOGINS", true), Some(Err(Refused::Malformed)));
+        assert_eq!(node.authenticate("GSSAPI", b"", true), None);
+    }
+
+    #[test]
+    fn what_tags_include() {
+        let with = |tag: &str| User {
+            name: "u".into(),
+            password: PasswordHash::none(),
+            tags: vec!["custom".to_owned(), tag.to_owned()],
+            limits: UserLimits::default(),
+        };
+        let all = [Tag::Management, Tag::Policymaker, Tag::Monitoring, Tag::Administrator];
+        let may = |tag: &str| all.map(|wanted| with(tag).may(wanted));
+        assert_eq!(may("administrator"), [true; 4]);
+        assert_eq!(may("monitoring"), [true, false, true, false]);
+        assert_eq!(may("policymaker"), [true, true, false, false]);
+        assert_eq!(may("management"), [true, false, false, false]);
+        assert_eq!(may("impersonator"), [false; 4]);
+        assert!(with("impersonator").is_impersonator());
     }
 }

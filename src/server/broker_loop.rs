@@ -20,7 +20,7 @@ use super::storage::{Storage, Waiting};
 use super::{Shell, now};
 use crate::amqp::Command;
 use crate::broker::policy::Policy;
-use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, INTERNAL_USER, Input, Loaded, Opened, Release};
+use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, INTERNAL_USER, Input, Loaded, Opened, Release, Timestamp};
 
 /// Bytes in the inbox above which connections stop reading (TCP then holds the publishers back).
 const INBOX_HIGH: usize = 4 * 1024 * 1024;
@@ -51,7 +51,47 @@ enum Submission {
     },
     Tick,
     Administer(Administration),
+    Ask(Question),
     Shutdown(&'static str),
+}
+
+/// What somebody wants to know or do while nothing else happens.
+struct Question(Box<dyn FnOnce(&mut Asked<'_>) + Send>);
+
+impl std::fmt::Debug for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Question")
+    }
+}
+
+/// A virtual host at one moment, for who asks.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    broker: &'a mut Broker,
+    effects: &'a mut Effects,
+    now: Timestamp,
+    connections: &'a [Option<Arc<Shared>>],
+}
+
+impl Asked<'_> {
+    #[must_use]
+    pub fn broker(&self) -> &Broker {
+        self.broker
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Has something happen now.
+    pub fn handle(&mut self, input: Input<'_>) {
+        self.broker.handle(self.now, input, self.effects);
+    }
+
+    pub(super) fn shared(&self, connection: ConnectionId) -> Option<&Arc<Shared>> {
+        self.connections.get(connection.index())?.as_ref()
+    }
 }
 
 /// What somebody in charge of the node wants.
@@ -162,6 +202,7 @@ pub(super) struct Keeper {
 #[derive(Debug)]
 pub(super) struct BrokerLoop {
     vhost: String,
+    number: Option<u32>,
     outbox_low: usize,
     inbox: Mutex<Inbox>,
     state: Mutex<State>,
@@ -178,9 +219,11 @@ pub(super) struct BrokerLoop {
 impl BrokerLoop {
     pub(super) fn new(broker: Broker, keeper: Option<Keeper>) -> Self {
         let storage = keeper.as_ref().map(|keeper| Arc::clone(&keeper.storage));
+        let number = keeper.as_ref().map(|keeper| keeper.vhost);
         let state = State { effects: Effects::default(), connections: Vec::new(), taken: VecDeque::new(), broker, keeper, round: 0 };
         Self {
             storage,
+            number,
             safe: AtomicU64::new(0),
             vhost: state.broker.vhost().to_owned(),
             outbox_low: state.broker.outbox_high() / 2,
@@ -200,6 +243,11 @@ impl BrokerLoop {
 
     pub(super) fn vhost(&self) -> &str {
         &self.vhost
+    }
+
+    /// What the virtual host is called in the storage.
+    pub(super) fn number(&self) -> Option<u32> {
+        self.number
     }
 
     /// Bytes of the messages of this virtual host.
@@ -283,6 +331,16 @@ impl BrokerLoop {
     pub(super) fn administer(self: &Arc<Self>, administration: Administration) {
         self.inbox.lock().urgent.push_back(Submission::Administer(administration));
         self.drive();
+    }
+
+    /// Has something done, or found out, between all else that happens; returns what came of it. Whatever somebody has been told by
+    /// now has happened before.
+    pub(super) async fn ask<T: Send + 'static>(self: &Arc<Self>, question: impl FnOnce(&mut Asked<'_>) -> T + Send + 'static) -> T {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let question = Question(Box::new(move |asked| drop(tell.send(question(asked)))));
+        self.inbox.lock().urgent.push_back(Submission::Ask(question));
+        self.drive();
+        told.await.expect("loops answer for as long as there is a runtime")
     }
 
     pub(super) fn shutdown(self: &Arc<Self>, reason: &'static str) {
@@ -427,6 +485,7 @@ impl BrokerLoop {
                 Submission::Loaded(loaded) => broker.handle(now, Input::Loaded(loaded), effects),
                 Submission::Alarms(alarms) => broker.handle(now, Input::Alarms(alarms), effects),
                 Submission::Administer(wanted) => broker.handle(now, wanted.input(), effects),
+                Submission::Ask(Question(question)) => question(&mut Asked { broker, effects, now, connections }),
                 Submission::Tick => broker.handle(now, Input::Tick, effects),
                 Submission::Shutdown(reason) => broker.handle(now, Input::Shutdown(reason), effects),
             }

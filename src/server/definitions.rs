@@ -5,22 +5,17 @@ use std::sync::Arc;
 use tokio::signal::unix::Signal;
 
 use super::broker_loop::Administration;
-use super::{Shell, StartError, now};
+use super::{Shell, StartError, now, salt};
 use crate::broker::{Broker, Effects};
 use crate::config::Config;
 use crate::config::definitions::{Definitions, VhostPolicy};
-use crate::node::Node;
+use crate::node::Refusal;
 
 /// # Errors
 /// A file that cannot be read or that has something in it that RabbitMQ would refuse.
-pub(super) fn load(config: &Config, node: &Node) -> Result<Definitions, StartError> {
+pub(super) fn load(config: &Config) -> Result<Definitions, StartError> {
     let Some(path) = &config.load_definitions else { return Ok(Definitions::default()) };
-    let definitions = Definitions::load(path, &node.vhosts).map_err(|error| StartError(error.to_string()))?;
-    if !definitions.left_out.is_empty() {
-        let sections = definitions.left_out.join(", ");
-        tracing::warn!(file = %path.display(), "sections of the definitions that need what does not exist yet are left out: {sections}");
-    }
-    Ok(definitions)
+    Definitions::load(path, &config.default_vhost).map_err(|error| StartError(error.to_string()))
 }
 
 /// Gives a virtual host that nobody uses yet what is defined for it.
@@ -38,7 +33,14 @@ pub(super) async fn reload(mut hangup: Signal, mut current: Definitions, shell: 
             tracing::info!("SIGHUP: load_definitions is not set, so there is nothing to load again");
             continue;
         }
-        match load(&shell.config, &shell.node) {
+        let loaded = match load(&shell.config) {
+            Ok(next) => {
+                let changed = shell.change_node(|node| next.apply_to(node, salt).map_err(Refusal::Invalid)).await;
+                changed.map(|()| next).map_err(|error| StartError(error.to_string()))
+            }
+            Err(error) => Err(error),
+        };
+        match loaded {
             Ok(next) => {
                 let gone = next.gone_since(&current).map(|policy| (&policy.vhost, clearing(policy)));
                 let changed = next.changed_since(&current).map(|policy| (&policy.vhost, setting(policy)));

@@ -4,28 +4,41 @@ mod broker_loop;
 mod clock;
 mod connection;
 mod definitions;
+mod handle;
 mod listener;
+mod node_file;
 mod outbox;
 mod ready_file;
 mod storage;
+mod vhosts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::broker::{Alarms, Broker, Timestamp};
+use crate::broker::{Alarms, Broker, Effects, Input, Settings, Timestamp};
 use crate::config::Config;
 use crate::node::Node;
 use crate::node::alarms::Watermark;
+use crate::node::password::{Algorithm, PasswordHash, SALT};
+use crate::node::permissions::Permissions;
+use crate::node::users::{User, UserLimits};
+use crate::node::vhosts::Vhost;
 use broker_loop::{Administration, BrokerLoop, Keeper};
+use node_file::NodeFile;
 use outbox::Held;
 use storage::Storage;
+use vhosts::Admitted;
+
+pub use broker_loop::Asked;
+pub use handle::{Disk, Handle, Listening, Memory};
+pub use vhosts::ChangeError;
 
 /// How often the room on the disk is looked at.
 const DISK_CHECK: Duration = Duration::from_secs(1);
@@ -50,8 +63,18 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 struct Shell {
     config: Config,
-    node: Node,
-    loops: Vec<Arc<BrokerLoop>>,
+    /// What does not change while the node runs.
+    settings: Arc<Settings>,
+    /// What does: replaced as a whole.
+    node: RwLock<Arc<Node>>,
+    node_file: Option<NodeFile>,
+    /// Held by who changes the node.
+    changing: tokio::sync::Mutex<()>,
+    /// By the name of their virtual hosts.
+    loops: RwLock<Arc<[Arc<BrokerLoop>]>>,
+    /// Loops of virtual hosts that are deleted, and that may be made again.
+    retired: Mutex<Vec<Arc<BrokerLoop>>>,
+    admitted: Mutex<Admitted>,
     watermark: Mutex<Watermark>,
     held: Arc<Held>,
     /// The memory alarm is on.
@@ -62,8 +85,6 @@ struct Shell {
     disk_fails: AtomicBool,
     disk_short: AtomicBool,
     storage: Option<Arc<Storage>>,
-    /// The numbers of the virtual hosts in the storage, in the order of the loops.
-    numbers: Vec<u32>,
     /// Bytes above which the alarm is raised.
     memory_limit: u64,
     /// Bytes above which transient messages are put on the disk; that has been asked for; when it may be again.
@@ -79,12 +100,22 @@ struct Shell {
     /// Told when a connection ends.
     ended: Notify,
     stopping: AtomicBool,
+    started: SystemTime,
+    listening: Mutex<Vec<Listening>>,
 }
 
 impl Shell {
+    fn node(&self) -> Arc<Node> {
+        Arc::clone(&self.node.read())
+    }
+
+    fn loops(&self) -> Arc<[Arc<BrokerLoop>]> {
+        Arc::clone(&self.loops.read())
+    }
+
     /// The loop of a virtual host.
-    fn broker_loop(&self, vhost: &str) -> Option<&Arc<BrokerLoop>> {
-        self.loops.iter().find(|l| l.vhost() == vhost)
+    fn broker_loop(&self, vhost: &str) -> Option<Arc<BrokerLoop>> {
+        self.loops.read().iter().find(|l| l.vhost() == vhost).cloned()
     }
 
     /// Memory in use may have crossed the watermark.
@@ -107,7 +138,7 @@ impl Shell {
         let now = now().0;
         // What was asked for last has been done by now; if it was in vain, so would this be for a while.
         if now >= self.spill_rests_until.load(Ordering::Relaxed) && !self.spill_asked.swap(true, Ordering::Relaxed) {
-            self.loops.iter().for_each(BrokerLoop::spill_transient);
+            self.loops().iter().for_each(BrokerLoop::spill_transient);
         }
     }
 
@@ -120,9 +151,9 @@ impl Shell {
     }
 
     /// The loop of a virtual host, by its number in the storage.
-    fn loop_numbered(&self, number: u32) -> Option<&Arc<BrokerLoop>> {
-        let at = self.numbers.iter().position(|other| *other == number)?;
-        self.loops.get(at)
+    fn loop_numbered(&self, number: u32) -> Option<Arc<BrokerLoop>> {
+        let of = |loops: &[Arc<BrokerLoop>]| loops.iter().find(|l| l.number() == Some(number)).cloned();
+        of(&self.loops.read()).or_else(|| of(&self.retired.lock()))
     }
 
     /// The disk fails, or works again.
@@ -165,14 +196,15 @@ impl Shell {
             return;
         }
         // Under the lock, so that every loop hears of the last change last.
-        self.loops.iter().for_each(|broker_loop| broker_loop.push_alarms(alarms));
+        let loops = self.loops();
+        loops.iter().for_each(|broker_loop| broker_loop.push_alarms(alarms));
         drop(known);
-        self.loops.iter().for_each(BrokerLoop::poke);
+        loops.iter().for_each(BrokerLoop::poke);
     }
 
     /// Bytes that queues hold, and that consumers can drain.
     fn queued(&self) -> u64 {
-        self.loops.iter().map(|l| l.memory()).sum()
+        self.loops.read().iter().map(|l| l.memory()).sum()
     }
 
     fn announce(&self, memory: bool, used: u64) {
@@ -203,34 +235,65 @@ impl Server {
     /// # Errors
     /// A definitions file that is refused, an address that cannot be bound, signals that cannot be caught.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let node = config.node();
-        let definitions = definitions::load(&config, &node)?;
         let hangup = signal(SignalKind::hangup()).map_err(|error| StartError(format!("cannot catch SIGHUP: {error}")))?;
-        let seed = seed();
+        let mut node = config.node();
+        let node_file = config.data_dir.as_deref().map(NodeFile::in_directory);
+        let definitions = definitions::load(&config)?;
+        let is_first_start = match &node_file {
+            Some(file) => !file.read(&mut node)?,
+            None => true,
+        };
+        if is_first_start {
+            first_start(&mut node, &config);
+        }
+        definitions.apply_to(&mut node, salt).map_err(StartError)?;
+        let settings = Arc::clone(&node.settings);
+        let names: Vec<Arc<str>> = node.vhosts.keys().cloned().collect();
         let opened = match &config.data_dir {
-            Some(dir) => Some(storage::open(dir, config.fsync, &node.vhosts)?),
+            Some(dir) => Some(storage::open(dir, config.fsync, &names)?),
             None => None,
         };
+        if let Some(file) = &node_file {
+            // Now that nobody else has the directory.
+            file.write(&node).map_err(|error| StartError(format!("cannot write down users and virtual hosts: {error}")))?;
+        }
+        let seed = seed();
         let mut loops = Vec::new();
-        for (index, vhost) in node.vhosts.iter().enumerate() {
-            let mut broker = Broker::new(vhost, Arc::clone(&node.settings), seed);
+        let mut retired = Vec::new();
+        let others = opened.iter().flat_map(|opened| opened.vhosts.iter().skip(names.len())).map(|left| Arc::from(&*left.name));
+        for (index, name) in names.iter().cloned().chain(others).enumerate() {
+            let mut broker = Broker::new(&name, Arc::clone(&settings), seed);
             let mut keeper = None;
             if let Some(opened) = &opened {
                 let left = &opened.vhosts[index];
                 opened.restore(left, &mut broker)?;
                 keeper = Some(Keeper { storage: Arc::clone(&opened.storage), vhost: left.number });
             }
-            definitions::apply(&definitions, &mut broker);
-            loops.push(Arc::new(BrokerLoop::new(broker, keeper)));
+            let mut effects = Effects::default();
+            if let Some(vhost) = node.vhost(&name) {
+                broker.handle(now(), Input::SetLimits(vhost.for_broker()), &mut effects);
+                broker.handle(now(), Input::Trace(vhost.tracing || settings.tracing), &mut effects);
+                definitions::apply(&definitions, &mut broker);
+                loops.push(Arc::new(BrokerLoop::new(broker, keeper)));
+            } else {
+                // Deleted, but perhaps the process ended before all of it was.
+                broker.handle(now(), Input::Reset, &mut effects);
+                retired.push(Arc::new(BrokerLoop::new(broker, keeper)));
+            }
         }
         let memory_limit = config.memory_limit();
         let shell = Arc::new(Shell {
-            loops,
+            settings,
+            node: RwLock::new(Arc::new(node)),
+            node_file,
+            changing: tokio::sync::Mutex::default(),
+            loops: RwLock::new(loops.into()),
+            retired: Mutex::new(retired),
+            admitted: Mutex::default(),
             alarms: Mutex::default(),
             disk_fails: AtomicBool::new(false),
             disk_short: AtomicBool::new(false),
             storage: opened.as_ref().map(|opened| Arc::clone(&opened.storage)),
-            numbers: opened.iter().flat_map(|opened| &opened.vhosts).map(|vhost| vhost.number).collect(),
             memory_limit,
             paging_limit: config.paging_limit(),
             spill_asked: AtomicBool::new(false),
@@ -243,18 +306,19 @@ impl Server {
             connections: AtomicUsize::new(0),
             ended: Notify::new(),
             stopping: AtomicBool::new(false),
-            node,
+            started: SystemTime::now(),
+            listening: Mutex::default(),
             config,
         });
-        for broker_loop in &shell.loops {
-            broker_loop.watch_memory(&shell);
-            tokio::spawn(Arc::clone(broker_loop).keep_time());
+        let retired = shell.retired.lock().clone();
+        for broker_loop in shell.loops().iter().chain(&retired) {
+            shell.run_loop(Arc::clone(broker_loop));
         }
         if let Some(opened) = opened {
             opened.run(&shell)?;
             tokio::spawn(Arc::clone(&shell).watch_disk());
         }
-        for broker_loop in &shell.loops {
+        for broker_loop in shell.loops().iter().chain(&retired) {
             // What the definitions file has brought is written down before anybody is served.
             broker_loop.tick();
         }
@@ -263,15 +327,16 @@ impl Server {
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|error| StartError(format!("cannot listen for AMQP on {address}: {error}")))?;
         let amqp = listener.local_addr().map_err(|error| StartError(error.to_string()))?;
+        shell.listening.lock().push(Listening { protocol: "amqp", address: amqp });
         tokio::spawn(listener::accept(listener, Arc::clone(&shell)));
         Ok(Self { shell, amqp })
     }
 
-    /// Says on standard output, and in the ready file, that the broker serves.
+    /// Says on standard output, and in the ready file, that the broker serves; `http` is where its HTTP API is.
     ///
     /// # Errors
     /// A ready file that cannot be written.
-    pub fn announce_ready(&self) -> Result<(), StartError> {
+    pub fn announce_ready(&self, http: SocketAddr) -> Result<(), StartError> {
         let config = &self.shell.config;
         #[expect(clippy::print_stdout, reason = "this line is for whoever waits for the broker")]
         {
@@ -280,18 +345,24 @@ impl Server {
                 Some(dir) => format!("data in {}", dir.display()),
                 None => "everything is kept in memory".to_owned(),
             };
-            println!("leveret {version}: Server startup complete; amqp {}; {kept}; no HTTP API yet", self.amqp);
+            println!("leveret {version}: Server startup complete; amqp {}; http {http}; {kept}", self.amqp);
         }
         match &config.ready_file {
-            Some(path) => ready_file::write(path, self.amqp),
+            Some(path) => ready_file::write(path, self.amqp, http),
             None => Ok(()),
         }
+    }
+
+    /// For who looks after the node.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shell))
     }
 
     /// Closes every connection with 320 and returns when all are gone, or after three seconds.
     pub async fn stop(&self) {
         self.shell.stopping.store(true, Ordering::SeqCst);
-        for broker_loop in &self.shell.loops {
+        for broker_loop in self.shell.loops().iter() {
             broker_loop.shutdown("broker forced connection closure with reason 'shutdown'");
         }
         let all_gone = async {
@@ -303,7 +374,7 @@ impl Server {
             tracing::warn!("connections did not close in time");
         }
         if let Some(storage) = &self.shell.storage {
-            for broker_loop in &self.shell.loops {
+            for broker_loop in self.shell.loops().iter() {
                 broker_loop.administer(Administration::Settle);
             }
             let storage = Arc::clone(storage);
@@ -332,6 +403,25 @@ pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What a node has when it starts for the first time: the default virtual host, and the default user unless users are defined.
+fn first_start(node: &mut Node, config: &Config) {
+    node.put_vhost(Vhost::new(&config.default_vhost));
+    if config.load_definitions.is_some() {
+        return;
+    }
+    let password = PasswordHash::new(Algorithm::default(), salt(), &config.default_pass);
+    let tags = vec!["administrator".to_owned()];
+    node.put_user(User { name: config.default_user.as_str().into(), password, tags, limits: UserLimits::default() });
+    let all = Permissions::new(".*", ".*", ".*").expect("patterns");
+    node.set_permissions(&config.default_user, &config.default_vhost, all).expect("both are there");
+}
+
+/// Salt for a password.
+fn salt() -> [u8; SALT] {
+    let [a, b, c, d, ..] = seed().to_le_bytes();
+    [a, b, c, d]
 }
 
 /// Generated names differ from one start to the next.

@@ -88,6 +88,8 @@ enum Work {
     Fold(Sealed),
     Spill(u32, Spill),
     Unneeded(u32, Unneeded),
+    /// The number of a virtual host is asked for.
+    Number(String, tokio::sync::oneshot::Sender<Result<u32, String>>),
     Stop,
 }
 
@@ -216,6 +218,16 @@ impl Storage {
 
     pub(super) fn unneeded(&self, vhost: u32, unneeded: Unneeded) {
         let _ = self.work.send(Work::Unneeded(vhost, unneeded));
+    }
+
+    /// What a virtual host is called here, now and after every restart.
+    ///
+    /// # Errors
+    /// The disk's, for a virtual host that there never was before.
+    pub(super) async fn number(&self, vhost: &str) -> Result<u32, String> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let _ = self.work.send(Work::Number(vhost.to_owned(), tell));
+        told.await.unwrap_or_else(|_| Err("the storage has stopped".to_owned()))
     }
 
     /// Whether everything that was spilled is on the disk.
@@ -357,14 +369,14 @@ impl Storage {
         let shell = self.shell();
         for (vhost, Waiting { round, connections }) in waits.drain(..) {
             let broker_loop = shell.as_ref().and_then(|shell| shell.loop_numbered(vhost));
-            if let Some(broker_loop) = broker_loop {
+            if let Some(broker_loop) = &broker_loop {
                 broker_loop.set_safe(round);
             }
             for (id, shared) in connections {
                 shared.unbar(round);
-                let low = broker_loop.map_or(0, |broker_loop| broker_loop.outbox_low());
+                let low = broker_loop.as_ref().map_or(0, |broker_loop| broker_loop.outbox_low());
                 let flushed = shared.flush(low);
-                if let (Some(_), Some(broker_loop)) = (flushed.report, broker_loop) {
+                if let (Some(_), Some(broker_loop)) = (flushed.report, &broker_loop) {
                     broker_loop.flushed_elsewhere(id, flushed.pending);
                 }
             }
@@ -386,7 +398,7 @@ impl Storage {
             && self.has_room()
             && let Some(shell) = self.shell()
         {
-            shell.loops.iter().for_each(|broker_loop| broker_loop.made_room());
+            shell.loops().iter().for_each(|broker_loop| broker_loop.made_room());
         }
     }
 
@@ -405,6 +417,9 @@ impl Storage {
                 Ok(Work::Spill(vhost, spill)) => {
                     self.spill_now(&mut mover, vhost, spill);
                     busy = true;
+                }
+                Ok(Work::Number(vhost, tell)) => {
+                    let _ = tell.send(mover.number(&vhost).map_err(|error| error.to_string()));
                 }
                 Ok(Work::Unneeded(vhost, unneeded)) => {
                     if let Some(up_to) = unneeded.below.checked_sub(1) {

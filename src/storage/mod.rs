@@ -91,13 +91,14 @@ pub struct Opened {
     pub log: Log,
     pub mover: Mover,
     pub reader: Reader,
-    /// In the order asked for.
+    /// In the order asked for, then all others that there are.
     pub vhosts: Vec<RecoveredVhost>,
 }
 
 #[derive(Clone, Debug)]
 pub struct RecoveredVhost {
     pub number: u32,
+    pub name: String,
     pub recovered: Recovered,
 }
 

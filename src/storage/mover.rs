@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::entry;
 use super::error::Error;
 use super::fold::{Fold, Prepared};
 use super::log::{Sealed, Spares, fill};
@@ -36,6 +37,8 @@ pub struct Mover {
     litter: Vec<String>,
     /// While the storage is opened: what is defined.
     pub(super) definitions: Option<Definitions>,
+    /// The virtual hosts that have a number, whether they exist or did.
+    pub(super) vhosts: Vec<(u32, String)>,
 }
 
 impl Mover {
@@ -62,7 +65,22 @@ impl Mover {
             pending: None,
             litter: Vec::new(),
             definitions: Some(definitions),
+            vhosts: Vec::new(),
         }
+    }
+
+    /// The number of a virtual host: the one that it has had before, or a new one, which is on the disk when this returns.
+    pub fn number(&mut self, name: &str) -> Result<u32, Error> {
+        if let Some((number, _)) = self.vhosts.iter().find(|(_, known)| known == name) {
+            return Ok(*number);
+        }
+        self.settle()?;
+        let number = self.vhosts.iter().map(|(number, _)| *number).max().map_or(1, |last| last.saturating_add(1));
+        let mut new = entry::Writer::default();
+        new.vhost(number, name);
+        self.commit(None, Prepared { entry: new.take(), ..Prepared::default() })?;
+        self.vhosts.push((number, name.to_owned()));
+        Ok(number)
     }
 
     /// Folds a sealed file: a segment, an entry of the manifest, and then the file is free for other uses. To be called

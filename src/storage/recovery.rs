@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::batch::{self, FILE_HEADER, FileHeader, Kind, NoHeader};
 use super::disk::Disk;
 use super::error::{Error, OpenError};
-use super::fold::Prepared;
+
 use super::index::Index;
 use super::log::{Log, Spares};
 use super::manifest::{self, Manifest};
@@ -17,7 +17,7 @@ use super::names::Name;
 use super::reader::Reader;
 use super::shared::Shared;
 use super::state::{self, Definitions};
-use super::{Opened, Options, Progress, RecoveredVhost, entry};
+use super::{Opened, Options, Progress, RecoveredVhost};
 use crate::broker::record::{Recovered, RecoveredQueue, Run};
 
 /// Opens a data directory, a new one or one that was used before.
@@ -246,28 +246,22 @@ fn is_synced(bytes: &[u8], number: u64, (at, headless): (usize, bool), last_sequ
     false
 }
 
-/// The numbers of these virtual hosts; those that are new get one.
-fn number(mover: &mut Mover, vhosts: &[&str]) -> Result<Vec<u32>, Error> {
+/// The numbers of these virtual hosts, of which those that are new get one, and then of all others.
+fn number(mover: &mut Mover, vhosts: &[&str]) -> Result<Vec<(u32, String)>, Error> {
     let known = mover.definitions.get_or_insert_default();
-    let mut next = known.vhosts.keys().next_back().map_or(1, |last| last.saturating_add(1));
+    let known = known.vhosts.iter().map(|(number, vhost)| (*number, vhost.name.clone()));
+    mover.vhosts = known.collect();
     let mut numbers = Vec::new();
-    let mut new = entry::Writer::default();
-    for (place, name) in vhosts.iter().enumerate() {
-        let before = vhosts[..place].iter().position(|other| other == name).map(|at| numbers[at]);
-        let number = before.or_else(|| known.vhosts.iter().find(|(_, vhost)| vhost.name == **name).map(|(number, _)| *number));
-        numbers.push(number.unwrap_or_else(|| {
-            new.vhost(next, name);
-            next = next.saturating_add(1);
-            next - 1
-        }));
+    for name in vhosts {
+        numbers.push((mover.number(name)?, (*name).to_owned()));
     }
-    if !new.bytes.is_empty() {
-        mover.commit(None, Prepared { entry: new.take(), ..Prepared::default() })?;
-    }
+    let is_other = |(number, name): &&(u32, String)| !name.is_empty() && !numbers.iter().any(|(asked, _)| asked == number);
+    let others: Vec<_> = mover.vhosts.iter().filter(is_other).cloned().collect();
+    numbers.extend(others);
     Ok(numbers)
 }
 
-fn recovered(definitions: Definitions, index: &Index, numbers: &[u32]) -> Vec<RecoveredVhost> {
+fn recovered(definitions: Definitions, index: &Index, numbers: &[(u32, String)]) -> Vec<RecoveredVhost> {
     let mut all: BTreeMap<u32, Recovered> = BTreeMap::new();
     for (number, vhost) in definitions.vhosts {
         let recovered = all.entry(number).or_default();
@@ -308,10 +302,10 @@ fn recovered(definitions: Definitions, index: &Index, numbers: &[u32]) -> Vec<Re
     for (key, returned) in index.all_returned() {
         queue(key, &mut |queue| queue.returned.push(returned));
     }
-    let each = numbers.iter().enumerate().map(|(place, number)| {
-        let again = numbers[place + 1..].contains(number);
+    let each = numbers.iter().enumerate().map(|(place, (number, name))| {
+        let again = numbers[place + 1..].iter().any(|(other, _)| other == number);
         let recovered = if again { all.get(number).cloned() } else { all.remove(number) };
-        RecoveredVhost { number: *number, recovered: recovered.unwrap_or_default() }
+        RecoveredVhost { number: *number, name: name.clone(), recovered: recovered.unwrap_or_default() }
     });
     each.collect()
 }

@@ -53,7 +53,11 @@ impl Node {
         let _ = fs::remove_file(&ready);
         let log = fs::OpenOptions::new().create(true).append(true).open(scratch.0.join("log")).expect("a log file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-        command.args(["serve", "--amqp", "127.0.0.1:0", "--ready-file"]).arg(&ready).arg("--data-dir").arg(scratch.data());
+        command
+            .args(["serve", "--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file"])
+            .arg(&ready)
+            .arg("--data-dir")
+            .arg(scratch.data());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Self { child: command.spawn().expect("the broker starts"), ready }
     }

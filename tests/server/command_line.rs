@@ -28,7 +28,7 @@ fn one_line_on_standard_output_names_the_real_address() {
     let scratch = Scratch::new();
     let ready = scratch.path("ready.json");
     let mut child = leveret()
-        .args(["serve", "--amqp", "127.0.0.1:0", "--ready-file"])
+        .args(["serve", "--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file"])
         .arg(&ready)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -58,7 +58,11 @@ fn the_ready_file_replaces_an_old_one_whole_and_leaves_nothing_beside_it() {
     let scratch = Scratch::new();
     let ready = scratch.file("ready.json", "left by an earlier broker");
     let mut command = leveret();
-    command.args(["--amqp", "127.0.0.1:0", "--ready-file"]).arg(&ready).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file"])
+        .arg(&ready)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut child = command.spawn().expect("the broker starts");
     let text = eventually("a new ready file", || {
         let text = fs::read_to_string(&ready).expect("there is a file at every moment");
@@ -78,7 +82,8 @@ fn the_ready_file_replaces_an_old_one_whole_and_leaves_nothing_beside_it() {
 fn a_ready_file_that_cannot_be_written_is_an_error() {
     let scratch = Scratch::new();
     let ready = scratch.path("no/such/folder/ready.json");
-    let output = leveret().args(["--amqp", "127.0.0.1:0", "--ready-file"]).arg(&ready).output().expect("the broker runs");
+    let output =
+        leveret().args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file"]).arg(&ready).output().expect("the broker runs");
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(told.contains(ready.to_str().unwrap()), "{told}");
@@ -88,7 +93,7 @@ fn a_ready_file_that_cannot_be_written_is_an_error() {
 fn a_port_in_use_is_one_line_and_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().unwrap().to_string();
-    let line = one_line(leveret().args(["--amqp", &address]), 1);
+    let line = one_line(leveret().args(["--amqp", &address, "--http", "127.0.0.1:0"]), 1);
     assert!(line.contains(&address) && line.contains("in use"), "{line}");
 }
 

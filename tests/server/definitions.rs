@@ -102,7 +102,7 @@ fn refusal(definitions: Option<&str>) -> (String, String) {
         std::fs::write(&file, definitions).expect("written");
     }
     let config = scratch.file("leveret.conf", &format!("load_definitions = {}\n", file.display()));
-    let output = leveret().args(["--amqp", "127.0.0.1:0", "--config"]).arg(config).output().expect("the broker");
+    let output = leveret().args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"]).arg(config).output().expect("the broker");
     assert_eq!(output.status.code(), Some(1));
     (String::from_utf8_lossy(&output.stderr).into_owned(), file.display().to_string())
 }

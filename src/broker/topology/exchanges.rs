@@ -160,7 +160,7 @@ impl Broker {
         Ok(())
     }
 
-    fn delete_exchange(&mut self, id: ExchangeId, user: &str) {
+    pub(in crate::broker) fn delete_exchange(&mut self, id: ExchangeId, user: &str) {
         if !self.exchanges.contains_key(id) {
             return;
         }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::Shell;
 use super::broker_loop::BrokerLoop;
 use super::outbox::{Leaves, Shared};
+use super::vhosts::Place;
 use crate::amqp::frame::PROTOCOL_HEADER;
 use crate::amqp::{Command, Decoder, Output};
 use crate::broker::ConnectionId;
@@ -86,6 +87,8 @@ struct Connection {
     hung_up: bool,
     /// The last batch published something: the inbox has to have room before the next one.
     gated: bool,
+    /// Where the connection is counted.
+    place: Option<Place>,
 }
 
 /// What a read brought.
@@ -100,9 +103,9 @@ enum Read {
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>) {
     let _ = stream.set_nodelay(true);
     let config = &shell.config;
-    let decoder = Decoder::new(config.initial_frame_max as usize, config.frame_max as usize, shell.node.settings.max_message_size);
-    let largest_message = usize::try_from(shell.node.settings.max_message_size).unwrap_or(usize::MAX);
-    let output_limit = largest_message.saturating_add(OUTBOXES * shell.node.settings.outbox_high);
+    let decoder = Decoder::new(config.initial_frame_max as usize, config.frame_max as usize, shell.settings.max_message_size);
+    let largest_message = usize::try_from(shell.settings.max_message_size).unwrap_or(usize::MAX);
+    let output_limit = largest_message.saturating_add(OUTBOXES * shell.settings.outbox_high);
     let mut connection = Connection {
         shared: Arc::new(Shared::new(stream, Arc::clone(&shell.held))),
         shell: Arc::clone(&shell),
@@ -118,6 +121,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>
         turn: None,
         hung_up: false,
         gated: false,
+        place: None,
     };
     let why = connection.run().await;
     if let Phase::Running(id, broker_loop) = &connection.phase {
@@ -172,7 +176,7 @@ impl Connection {
         let mut timers = Timers::new(started + Duration::from_millis(self.shell.config.handshake_timeout_ms));
         let shared = Arc::clone(&self.shared);
         let shell = Arc::clone(&self.shell);
-        let largest_message = usize::try_from(shell.node.settings.max_message_size).unwrap_or(usize::MAX);
+        let largest_message = usize::try_from(shell.settings.max_message_size).unwrap_or(usize::MAX);
         loop {
             if shared.has_failed() {
                 return Err(io::ErrorKind::ConnectionReset.into());
@@ -324,7 +328,7 @@ impl Connection {
         // A socket that has been closed by now has no address any more.
         let local = self.shared.stream.local_addr().unwrap_or(self.shell.config.amqp);
         let peer = Peer { address: self.peer, local, other_connections };
-        match Handshake::begin(&self.shell.node, eight, peer, &mut out) {
+        match Handshake::begin(&self.shell.node(), eight, peer, &mut out) {
             Ok(handshake) => self.phase = Phase::Negotiating(Box::new(handshake)),
             Err(answer) => {
                 out.bytes.extend_from_slice(&answer);
@@ -343,7 +347,16 @@ impl Connection {
         let mut left = commands.drain(..);
         while let Phase::Negotiating(handshake) = &mut self.phase {
             let Some(command) = left.next() else { break };
-            match handshake.command(&self.shell.node, command, &mut out) {
+            // Counted and admitted at once, or more than one could be the last.
+            let mut admitted = self.shell.admitted.lock();
+            let step = handshake.command(&self.shell.node(), &*admitted, command, &mut out);
+            if let Step::Open { vhost, opened, .. } = &step {
+                admitted.add(vhost, &opened.user);
+                let (vhost, user) = (Arc::clone(vhost), Arc::clone(&opened.user));
+                self.place = Some(Place { shell: Arc::downgrade(&self.shell), vhost, user });
+            }
+            drop(admitted);
+            match step {
                 Step::Continue => {}
                 Step::Close { why } => {
                     tracing::info!(peer = %self.peer, why, "handshake refused");
@@ -358,7 +371,7 @@ impl Connection {
                     match self.shell.broker_loop(&vhost) {
                         Some(broker_loop) => {
                             let id = broker_loop.connected(Arc::clone(&self.shared), opened);
-                            self.phase = Phase::Running(id, Arc::clone(broker_loop));
+                            self.phase = Phase::Running(id, broker_loop);
                         }
                         None => self.phase = Phase::Over,
                     }

@@ -15,7 +15,7 @@ fn refusal(broker: &Command, data: &Path) -> String {
     // One that serves after all is not waited for.
     let mut command = Command::new("timeout");
     command.arg("20").arg(broker.get_program()).args(broker.get_args());
-    one_line(command.args(["--amqp", "127.0.0.1:0", "--log", "error", "--data-dir"]).arg(data), 1)
+    one_line(command.args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "error", "--data-dir"]).arg(data), 1)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

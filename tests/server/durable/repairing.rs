@@ -80,7 +80,7 @@ async fn a_damaged_manifest_stops_the_start() {
     bytes[60] ^= 0xff;
     fs::write(&manifest, &bytes).expect("written");
     let mut command = leveret();
-    let said = one_line(command.args(["--amqp", "127.0.0.1:0", "--log", "error", "--data-dir"]).arg(&data), 1);
+    let said = one_line(command.args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "error", "--data-dir"]).arg(&data), 1);
     let name = manifest.file_name().expect("a name").to_string_lossy().into_owned();
     assert!(said.contains(&name) && said.contains("damaged at byte") && said.contains("leveret repair"), "{said}");
 }

@@ -47,6 +47,7 @@ pub(crate) fn leveret() -> Command {
 pub(crate) struct Broker {
     child: Child,
     address: SocketAddr,
+    http: SocketAddr,
     scratch: Arc<Scratch>,
 }
 
@@ -127,7 +128,7 @@ impl Broker {
         let ready = scratch.path("ready.json");
         let _ = fs::remove_file(&ready);
         let log = fs::File::create(scratch.path("log")).expect("a log file");
-        command.args(["--amqp", "127.0.0.1:0", "--ready-file"]).arg(&ready);
+        command.args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file"]).arg(&ready);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut child = command.spawn().expect("the broker starts");
         let text = eventually("the broker serves", || {
@@ -136,12 +137,18 @@ impl Broker {
             fs::read_to_string(&ready).ok()
         });
         let told: serde_json::Value = serde_json::from_str(&text).expect("the ready file is JSON, whenever it is there");
-        let address = told["amqp"].as_str().expect("an address").parse().expect("a socket address");
-        Self { child, address, scratch }
+        let address = |of: &str| told[of].as_str().expect("an address").parse().expect("a socket address");
+        let (address, http) = (address("amqp"), address("http"));
+        Self { child, address, http, scratch }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its HTTP API is.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
     }
 
     /// What it has logged so far.

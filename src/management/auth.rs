@@ -1,0 +1,140 @@
+//! Who asks, and what they may: HTTP's Basic authentication against the users of the node, their tags, their virtual hosts. The
+//! refusals are RabbitMQ's (rabbit_web_dispatch_access_control).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::header;
+use axum::http::request::Parts;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::error::ApiError;
+use super::{Api, Local};
+use crate::node::Node;
+use crate::node::users::{Tag, User};
+
+/// How long somebody who was refused waits for the answer: guessing passwords takes its time.
+const REFUSAL_DELAY: Duration = Duration::from_millis(250);
+
+/// A user who may use the API.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) user: Arc<User>,
+    pub(super) node: Arc<Node>,
+}
+
+impl FromRequestParts<Api> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let node = api.handle.node();
+        if parts.extensions.get::<Local>().is_some() {
+            // Whoever may write to the control socket is the owner of the process.
+            return Ok(Self { user: Arc::new(Local::user()), node });
+        }
+        let (name, password) = credentials(parts).ok_or(ApiError::Unauthenticated("Login failed"))?;
+        let from_loopback = parts.extensions.get::<ConnectInfo<SocketAddr>>().is_some_and(|info| info.0.ip().to_canonical().is_loopback());
+        // From where is asked after the password, so that nobody learns which users there are.
+        let Some(user) = node.login(&name, password.as_bytes(), true).cloned() else {
+            return refuse(&name, ApiError::Unauthenticated("Not_Authorized"), "wrong name or password").await;
+        };
+        if !node.may_come_from(&user, from_loopback) {
+            return refuse(&name, ApiError::Unauthorised("User can only log in via localhost"), "not from this machine").await;
+        }
+        if !user.may(Tag::Management) {
+            return refuse(&name, ApiError::Unauthorised("Not management user"), "Not management user").await;
+        }
+        Ok(Self { user, node })
+    }
+}
+
+async fn refuse(user: &str, error: ApiError, why: &str) -> Result<Caller, ApiError> {
+    tracing::warn!(user, "HTTP access denied: {why}");
+    tokio::time::sleep(REFUSAL_DELAY).await;
+    Err(error)
+}
+
+fn credentials(parts: &Parts) -> Option<(String, String)> {
+    let header = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, value) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(value.trim()).ok()?).ok()?;
+    let (name, password) = decoded.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
+
+impl Caller {
+    pub(super) fn name(&self) -> &str {
+        &self.user.name
+    }
+
+    pub(super) fn is(&self, tag: Tag) -> bool {
+        self.user.may(tag)
+    }
+
+    pub(super) fn administrator(&self) -> Result<(), ApiError> {
+        self.check(self.is(Tag::Administrator), "Not administrator user")
+    }
+
+    pub(super) fn monitor(&self) -> Result<(), ApiError> {
+        self.check(self.is(Tag::Monitoring), "Not monitor user")
+    }
+
+    /// Whether it may use what is in a virtual host; 404 when there is no such virtual host.
+    pub(super) fn vhost(&self, vhost: &str) -> Result<(), ApiError> {
+        if self.node.vhost(vhost).is_none() {
+            return Err(ApiError::NotFound);
+        }
+        self.check(self.is(Tag::Administrator) || self.may_open(vhost), "User not authorised to access virtual host")
+    }
+
+    /// The same to look at only, which monitors may everywhere.
+    pub(super) fn sees_vhost(&self, vhost: &str) -> Result<(), ApiError> {
+        if self.node.vhost(vhost).is_none() {
+            return Err(ApiError::NotFound);
+        }
+        self.check(self.sees(vhost), "User not authorised to access virtual host")
+    }
+
+    /// Whether it may set policies and parameters of a virtual host.
+    pub(super) fn policies(&self, vhost: &str) -> Result<(), ApiError> {
+        if self.node.vhost(vhost).is_none() {
+            return Err(ApiError::NotFound);
+        }
+        let may = self.is(Tag::Administrator) || self.is(Tag::Policymaker) && self.may_open(vhost);
+        self.check(may, "User not authorised to access object")
+    }
+
+    pub(super) fn global_parameters(&self) -> Result<(), ApiError> {
+        self.check(self.is(Tag::Policymaker), "User not authorised to access object")
+    }
+
+    /// Whether it may look at what belongs to a user, such as a connection, or end it.
+    pub(super) fn owns(&self, owner: &str, ends: bool) -> Result<(), ApiError> {
+        let may = if ends { self.is(Tag::Administrator) } else { self.is(Tag::Monitoring) };
+        self.check(may || owner == self.name(), "User not authorised to access object")
+    }
+
+    /// Whether lists that go over virtual hosts show it this one.
+    pub(super) fn sees(&self, vhost: &str) -> bool {
+        self.is(Tag::Monitoring) || self.may_open(vhost)
+    }
+
+    fn may_open(&self, vhost: &str) -> bool {
+        let key = (Arc::clone(&self.user.name), Arc::from(vhost));
+        self.node.permissions.contains_key(&key)
+    }
+
+    fn check(&self, may: bool, refusal: &'static str) -> Result<(), ApiError> {
+        if may {
+            return Ok(());
+        }
+        tracing::warn!(user = self.name(), "HTTP access denied: {refusal}");
+        Err(ApiError::Unauthorised(refusal))
+    }
+}

@@ -1,0 +1,82 @@
+//! What the HTTP API answers when it does not do what was asked, in RabbitMQ's words (behaviour §9).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::node::Refusal;
+use crate::server::ChangeError;
+
+/// How long the client is asked to wait before it tries again, in seconds.
+const RETRY_AFTER_S: &str = "1";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ApiError {
+    /// 400, with what is wrong.
+    BadRequest(String),
+    /// 400 of another kind, such as `not_found` for something that the body names.
+    Other(&'static str, String),
+    /// 401: nobody has said who they are, or not rightly.
+    Unauthenticated(&'static str),
+    /// 401: the user is known and may not.
+    Unauthorised(&'static str),
+    NotFound,
+    /// 412: it exists, but is not as was asked for.
+    PreconditionFailed(String),
+    /// 413.
+    TooLarge,
+    /// 429: a queue refuses what would be too much for it.
+    TooMany(String),
+    /// 503, with Retry-After: the broker takes nothing for now.
+    Unavailable(String),
+    /// 503 of a health check, with what it found.
+    Failed(serde_json::Value),
+}
+
+impl ApiError {
+    pub(super) fn bad_request(reason: impl Into<String>) -> Self {
+        Self::BadRequest(reason.into())
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Refused(Refusal::NoUser(_) | Refusal::NoVhost(_)) => Self::NotFound,
+            ChangeError::Refused(Refusal::Protected(name)) => {
+                Self::PreconditionFailed(format!("Cannot delete vhost '{name}': it is protected from deletion"))
+            }
+            ChangeError::Refused(Refusal::Invalid(why)) => Self::BadRequest(why),
+            ChangeError::Disk(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, error, reason) = match self {
+            Self::BadRequest(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason),
+            Self::Other(error, reason) => (StatusCode::BAD_REQUEST, error, reason),
+            Self::Unauthenticated(reason) => (StatusCode::UNAUTHORIZED, "not_authorized", reason.to_owned()),
+            Self::Unauthorised(reason) => (StatusCode::UNAUTHORIZED, "not_authorised", reason.to_owned()),
+            Self::NotFound => (StatusCode::NOT_FOUND, "Object Not Found", "Not Found".to_owned()),
+            Self::PreconditionFailed(reason) => (StatusCode::PRECONDITION_FAILED, "precondition_failed", reason),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "the request's body is too large".to_owned()),
+            Self::TooMany(reason) => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", reason),
+            Self::Unavailable(reason) => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason),
+            Self::Failed(found) => return super::json(StatusCode::SERVICE_UNAVAILABLE, &found),
+        };
+        let mut response = super::json(status, &json!({ "error": error, "reason": reason }));
+        match status {
+            StatusCode::UNAUTHORIZED if error == "not_authorized" => {
+                let realm = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
+            }
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+            }
+            _ => {}
+        }
+        response
+    }
+}

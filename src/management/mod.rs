@@ -1,0 +1,66 @@
+//! RabbitMQ's management HTTP API (behaviour §9): the same paths, fields and refusals, over the node as it is at that moment. What
+//! somebody has been told by the broker, a request made afterwards shows.
+
+mod auth;
+mod body;
+mod error;
+mod list;
+mod permissions;
+mod query;
+mod serve;
+mod users;
+mod vhosts;
+
+use axum::Router;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::node::password::PasswordHash;
+use crate::node::users::{User, UserLimits};
+use crate::server::Handle;
+use error::ApiError;
+
+pub use serve::{HttpServer, bind};
+
+/// What RabbitMQ calls a node.
+const NODE_NAME: &str = "leveret@localhost";
+
+/// What all requests share.
+#[derive(Clone, Debug)]
+struct Api {
+    handle: Handle,
+}
+
+/// Marks a request that came over the control socket.
+#[derive(Clone, Copy, Debug)]
+struct Local;
+
+impl Local {
+    /// Who somebody is that needs no password.
+    fn user() -> User {
+        let tags = vec!["administrator".to_owned()];
+        User { name: "rmq-cli".into(), password: PasswordHash::none(), tags, limits: UserLimits::default() }
+    }
+}
+
+fn router(api: Api) -> Router {
+    let resources = Router::new().merge(users::routes()).merge(permissions::routes()).merge(vhosts::routes());
+    Router::new().nest("/api", resources).fallback(|| async { ApiError::NotFound }).with_state(api)
+}
+
+/// An answer in JSON.
+fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Response {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (header::VARY, HeaderValue::from_static("accept, accept-encoding, origin")),
+    ];
+    (status, headers, body).into_response()
+}
+
+/// What RabbitMQ answers to a PUT: 201 for what is new, 204 for what was there.
+fn put(is_new: bool) -> StatusCode {
+    if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT }
+}

@@ -1,0 +1,116 @@
+//! Who may do what in a virtual host (behaviour P6, P7), and what of it a broker is told.
+
+use std::sync::Arc;
+
+use super::Node;
+use crate::broker::{Pattern, Rights, TopicRights};
+
+/// Patterns on the names of what may be configured, written to and read from.
+#[derive(Clone, Debug)]
+pub struct Permissions {
+    pub configure: Pattern,
+    pub write: Pattern,
+    pub read: Pattern,
+}
+
+impl Permissions {
+    /// # Errors
+    /// A pattern that is no regular expression.
+    pub fn new(configure: &str, write: &str, read: &str) -> Result<Self, String> {
+        Ok(Self { configure: Pattern::new(configure)?, write: Pattern::new(write)?, read: Pattern::new(read)? })
+    }
+}
+
+/// Patterns on routing keys, for one topic exchange.
+#[derive(Clone, Debug)]
+pub struct TopicPermissions {
+    pub write: String,
+    pub read: String,
+}
+
+impl TopicPermissions {
+    /// # Errors
+    /// A pattern that is no regular expression.
+    pub fn new(write: &str, read: &str) -> Result<Self, String> {
+        Pattern::new(write)?;
+        Pattern::new(read)?;
+        Ok(Self { write: write.to_owned(), read: read.to_owned() })
+    }
+
+    fn pattern(text: &str, user: &str, vhost: &str) -> Pattern {
+        let text = text.replace("{username}", &escape(user)).replace("{vhost}", &escape(vhost));
+        // A name may make a pattern of another kind, but none that is not one: it is escaped.
+        Pattern::new(&text).unwrap_or_else(|_| Rights::none().read)
+    }
+}
+
+/// A name as the part of a pattern that matches it.
+fn escape(name: &str) -> String {
+    fancy_regex::escape(name).into_owned()
+}
+
+impl Node {
+    /// What a user may do in a virtual host; `None` when it may not even open it.
+    #[must_use]
+    pub fn rights(&self, user: &str, vhost: &str) -> Option<Rights> {
+        let key = (Arc::from(user), Arc::from(vhost));
+        let Permissions { configure, write, read } = self.permissions.get(&key)?.clone();
+        let user = self.user(user)?;
+        let topics = self.topic_permissions.iter().filter(|((u, v, _), _)| *u == key.0 && *v == key.1);
+        let topics = topics.map(|((_, _, exchange), topic)| TopicRights {
+            exchange: Arc::clone(exchange),
+            write: TopicPermissions::pattern(&topic.write, &user.name, vhost),
+            read: TopicPermissions::pattern(&topic.read, &user.name, vhost),
+        });
+        let max_channels = user.limits.max_channels.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        Some(Rights { configure, write, read, topics: topics.collect(), impersonator: user.is_impersonator(), max_channels })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::password::PasswordHash;
+    use crate::node::users::{User, UserLimits};
+    use crate::node::vhosts::Vhost;
+
+    fn node() -> Node {
+        let mut node = Node::default();
+        let limits = UserLimits { max_channels: Some(3), ..UserLimits::default() };
+        node.put_user(User { name: "a.b".into(), password: PasswordHash::none(), tags: vec!["impersonator".to_owned()], limits });
+        node.put_vhost(Vhost::new("v"));
+        node
+    }
+
+    #[test]
+    fn without_permissions_a_virtual_host_is_not_opened() {
+        let mut node = node();
+        assert!(node.rights("a.b", "v").is_none());
+        let permissions = Permissions::new("", "^w", ".*").expect("patterns");
+        node.set_permissions("a.b", "v", permissions).expect("both exist");
+        let rights = node.rights("a.b", "v").expect("rights");
+        assert!(!rights.configure.allows("w"));
+        assert!(rights.write.allows("w1") && !rights.write.allows("1w"));
+        assert!(rights.read.allows("anything"));
+        assert!(rights.impersonator);
+        assert_eq!(rights.max_channels, Some(3));
+        assert!(node.rights("a.b", "other").is_none());
+        node.delete_user("a.b").expect("it exists");
+        assert!(node.permissions.is_empty());
+    }
+
+    /// Behaviour P7.
+    #[test]
+    fn variables_of_topic_permissions_stand_for_names_and_not_for_patterns() {
+        let mut node = node();
+        node.set_permissions("a.b", "v", Permissions::new(".*", ".*", ".*").expect("patterns")).expect("both exist");
+        let topic = TopicPermissions::new("^{username}-{vhost}", "^x").expect("patterns");
+        node.set_topic_permissions("a.b", "v", "amq.topic", topic).expect("both exist");
+        let rights = node.rights("a.b", "v").expect("rights");
+        assert_eq!(&*rights.topics[0].exchange, "amq.topic");
+        assert!(rights.topics[0].write.allows("a.b-v.key"));
+        assert!(!rights.topics[0].write.allows("aXb-v.key"));
+        assert!(node.clear_topic_permissions("a.b", "v", None));
+        assert!(!node.clear_topic_permissions("a.b", "v", None));
+    }
+}

@@ -1,0 +1,123 @@
+//! A running node, as those see it who look after it: the HTTP API, metrics, commands.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use super::broker_loop::Asked;
+use super::vhosts::ChangeError;
+use super::{Shell, salt};
+use crate::broker::{Alarms, Input};
+use crate::config::Config;
+use crate::node::{Node, Refusal};
+
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle(pub(super) Arc<Shell>);
+
+/// What a node accepts connections on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// In RabbitMQ's words: `amqp`, `amqp/ssl`, `http`.
+    pub protocol: &'static str,
+    pub address: SocketAddr,
+}
+
+/// Bytes of messages and of what connections hold, and above how many of them publishers are blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    pub used: u64,
+    pub limit: u64,
+}
+
+/// Bytes that are free where the data directory is, and below how many of them publishers are blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    pub free: u64,
+    pub limit: u64,
+}
+
+impl Handle {
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The node as it is now.
+    #[must_use]
+    pub fn node(&self) -> Arc<Node> {
+        self.0.node()
+    }
+
+    /// Changes the node: when this returns, the change would survive a crash, and what follows from it has happened.
+    ///
+    /// # Errors
+    /// What `change` refuses, and a disk that fails; nothing has changed then.
+    pub async fn change_node<T>(&self, change: impl FnOnce(&mut Node) -> Result<T, Refusal>) -> Result<T, ChangeError> {
+        self.0.change_node(change).await
+    }
+
+    /// Has something done with a virtual host, or found out about it, while nothing else happens there. Whatever anybody has been
+    /// told by now has happened before. `None` when there is no such virtual host.
+    pub async fn ask<T: Send + 'static>(&self, vhost: &str, question: impl FnOnce(&mut Asked<'_>) -> T + Send + 'static) -> Option<T> {
+        let broker_loop = self.0.broker_loop(vhost)?;
+        Some(broker_loop.ask(question).await)
+    }
+
+    /// Has an input handled by a virtual host; `None` when there is no such virtual host.
+    pub async fn handle(&self, vhost: &str, input: impl FnOnce() -> Input<'static> + Send + 'static) -> Option<()> {
+        self.ask(vhost, move |asked| asked.handle(input())).await
+    }
+
+    #[must_use]
+    pub fn alarms(&self) -> Alarms {
+        *self.0.alarms.lock()
+    }
+
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        Memory { used: self.0.held.bytes() + self.0.queued(), limit: self.0.memory_limit }
+    }
+
+    /// `None` for a node that keeps everything in memory.
+    #[must_use]
+    pub fn disk(&self) -> Option<Disk> {
+        let free = self.0.storage.as_ref()?.free_bytes().ok()?;
+        Some(Disk { free, limit: self.0.config.disk_free_limit() })
+    }
+
+    /// When the node began to serve.
+    #[must_use]
+    pub fn started(&self) -> SystemTime {
+        self.0.started
+    }
+
+    /// Sockets that are open, those that negotiate as well.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        self.0.connections.load(Ordering::Relaxed)
+    }
+
+    #[must_use]
+    pub fn listening(&self) -> Vec<Listening> {
+        self.0.listening.lock().clone()
+    }
+
+    /// Tells about a listener that somebody else looks after.
+    pub fn add_listening(&self, listening: Listening) {
+        self.0.listening.lock().push(listening);
+    }
+
+    /// Whether the node is about to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Salt for a password.
+    #[must_use]
+    pub fn salt(&self) -> [u8; crate::node::password::SALT] {
+        salt()
+    }
+}

@@ -1,0 +1,9 @@
+//! The real binary's HTTP API, with clients that use AMQP beside it.
+
+mod access;
+mod http;
+mod users;
+
+#[path = "../server/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the tests of the server, which use all of it")]
+mod support;
