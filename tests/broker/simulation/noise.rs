@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret::amqp::{Command, Decoder};
-use leveret::broker::{Action, Capabilities, ConnectionId, Input, Opened, Rights};
+use leveret::broker::{Action, Capabilities, ConnectionId, Connections, Input, Opened, Rights};
 
 use super::choice::{Chooser, Tastes};
 use super::client::Client;
@@ -17,6 +17,8 @@ use super::world::World;
 
 /// In front of the names that they use, as long as nothing damages it.
 const PREFIX: &str = "noise";
+/// What they log in as.
+const USER: &str = "noisy";
 /// Their ids begin here.
 const FIRST: u32 = 100;
 const FRAME_MAX: usize = 8192;
@@ -75,6 +77,8 @@ impl World {
             0 => return self.noisy_end(id),
             1..10 => return self.noisy_policy(),
             10..20 => self.let_time_pass(),
+            20..24 => self.noisy_rights(),
+            24 => self.noisy_close(id),
             _ => {}
         }
         let bytes = self.noisy_bytes(index, id);
@@ -86,7 +90,7 @@ impl World {
         self.noise.connections[(id - FIRST) as usize] = Some(noisy);
         let capabilities = Capabilities { consumer_cancel_notify: true, connection_blocked: true };
         let opened = Opened {
-            user: "guest".into(),
+            user: USER.into(),
             capabilities,
             frame_max: FRAME_MAX,
             channel_max: 5,
@@ -109,6 +113,18 @@ impl World {
             None => Input::ClearPolicy { operator, name: PREFIX, user: "guest" },
         };
         self.input(input, Step::Flushed);
+    }
+
+    /// What they may do changes in the midst of what they do.
+    fn noisy_rights(&mut self) {
+        let rights = wild::rights(self.random.next(), PREFIX);
+        self.input(Input::SetRights { user: USER, rights: Arc::new(rights) }, Step::Flushed);
+    }
+
+    /// An administrator closes one of their connections, or all; the clients answer or go on as if nothing was.
+    fn noisy_close(&mut self, id: u32) {
+        let which = if self.random.percent(50) { Connections::Of(USER) } else { Connections::One(ConnectionId(id)) };
+        self.input(Input::CloseConnections { which, reason: "too noisy" }, Step::Flushed);
     }
 
     fn noisy_bytes(&mut self, index: usize, id: u32) -> Vec<u8> {

@@ -3,6 +3,7 @@
 use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::types::{AMQPValue, FieldArray, FieldTable};
 use leveret::broker::policy::Policy;
+use leveret::broker::{Pattern, Rights, TopicRights};
 use serde_json::{Map, Value as Json, json};
 
 use super::random::Random;
@@ -129,4 +130,14 @@ pub(super) fn policy(seed: u64, operator: bool, prefix: &str) -> Option<Policy> 
     }
     let value = json!({ "pattern": format!("^{prefix}"), "definition": definition });
     Policy::from_json(operator, prefix, &value).ok()
+}
+
+/// Rights that leave out some of what has to do with names that begin so.
+pub(super) fn rights(seed: u64, prefix: &str) -> Rights {
+    let mut random = Random::new(seed);
+    let (theirs, some) = (format!("^({prefix}|amq\\.)"), format!("^(?!{prefix}.*[02468]$)"));
+    let sources = [".*", ".*", theirs.as_str(), some.as_str(), ""];
+    let mut pattern = || Pattern::new(random.pick(&sources)).expect("a regular expression");
+    let topic = TopicRights { exchange: "amq.topic".into(), write: pattern(), read: pattern() };
+    Rights { configure: pattern(), write: pattern(), read: pattern(), topics: vec![topic], ..Rights::all() }
 }
