@@ -4,9 +4,9 @@ use amq_protocol::frame::AMQPFrame;
 use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::protocol::{AMQPClass, basic, queue};
 use leveret::amqp::Message;
-use leveret::broker::Input;
 use leveret::broker::queue::Ready;
 use leveret::broker::queue::level::{Keeps, Leaving};
+use leveret::broker::{Input, Profile};
 
 use crate::properties::bench::{Bench, got};
 
@@ -103,6 +103,28 @@ fn a_get_from_a_queue_that_goes_is_refused() {
     let answer = bench.pass(2_000);
     let (code, text) = bench.refusal(&answer).expect("a refusal");
     assert_eq!((code, text.as_str()), (404, "NOT_FOUND - no queue 'q' in vhost '/'"));
+}
+
+/// A channel that is closed while its get waits for the disk is given nothing any more, and the message stays in its queue.
+#[test]
+fn a_get_ends_with_its_channel() {
+    let mut bench = Bench::durable_of(Profile::named("4.0").expect("a profile"), true);
+    bench.declare("q", &[]);
+    for body in [b"1", b"2", b"3", b"4", b"5"] {
+        bench.publish("q", AMQPProperties::default().with_delivery_mode(2), body);
+    }
+    bench.get("q", false).expect("a message, which is never acked");
+    bench.answers = false;
+    let mut taken = 0;
+    while !bench.basic(get()).is_empty() {
+        taken += 1;
+    }
+    let closed = bench.pass(1_800_000);
+    assert_eq!(bench.reopened(&closed), Some(406));
+    let late = answer(&mut bench);
+    assert_eq!(got(&late), []);
+    bench.answers = true;
+    assert_eq!(count(&mut bench), 5 - taken);
 }
 
 /// What was given out has to come back as redelivered after a crash: nobody gets it before that is written, and safe.

@@ -21,7 +21,8 @@ impl Broker {
 
     /// The head of the queue has come from the disk.
     pub(in crate::broker) fn resume_get(&mut self, at: At, (id, name): (QueueId, &str), no_ack: bool, effects: &mut Effects) {
-        if self.channel(at).is_none() {
+        // Its channel may have been closed meanwhile: by the consumer timeout.
+        if self.channel(at).is_none_or(|channel| channel.closing) {
             return;
         }
         if self.queues.contains_key(id) {

@@ -64,13 +64,21 @@ impl Bench {
 
     /// A broker that keeps what has to survive; `pages` leaves as little of it in memory as can be.
     pub(crate) fn durable(pages: bool) -> Self {
-        Self::started(&Keeper::default(), 1_000_000, pages)
+        Self::durable_of(Profile::PERMISSIVE, pages)
+    }
+
+    pub(crate) fn durable_of(profile: Profile, pages: bool) -> Self {
+        Self::started_as(profile, &Keeper::default(), 1_000_000, pages)
     }
 
     /// A broker that takes in what is left of another.
     pub(crate) fn started(keeper: &Keeper, now: u64, pages: bool) -> Self {
+        Self::started_as(Profile::PERMISSIVE, keeper, now, pages)
+    }
+
+    fn started_as(profile: Profile, keeper: &Keeper, now: u64, pages: bool) -> Self {
         let page_window = if pages { 0 } else { Settings::default().page_window };
-        let settings = Settings { outbox_high: usize::MAX, page_window, ..Settings::default() };
+        let settings = Settings { profile, outbox_high: usize::MAX, page_window, ..Settings::default() };
         let mut broker = Broker::new("/", Arc::new(settings), 1);
         broker.keep_records();
         broker.restore(Timestamp(now), &keeper.recovered()).expect("what a broker wrote");
