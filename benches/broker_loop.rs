@@ -268,6 +268,16 @@ fn rejected_and_dead_lettered(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// What management asks for: all of 10,000 queues, with a message each.
+#[divan::bench]
+fn views_of_queues(bencher: Bencher<'_, '_>) {
+    let mut world = World::new();
+    let names: Vec<String> = (0..10_000).map(|i| format!("q{i}")).collect();
+    names.iter().for_each(|name| world.queue(name));
+    names.chunks(BATCH).for_each(|names| world.publish(batch("", names, &[7; 16])));
+    bencher.bench_local(|| world.core.broker.queue_views().len());
+}
+
 /// A reader comes to a stream of this length, at an offset in its middle, gets one message, and goes.
 #[divan::bench(args = [1_000, 1_000_000])]
 fn a_reader_comes_to_a_stream(bencher: Bencher<'_, '_>, length: usize) {

@@ -20,6 +20,7 @@ pub struct QueueView {
     pub arguments: FieldTable,
     /// In a stream: all messages.
     pub ready: Amount,
+    /// None in a stream: what its readers hold has not left it.
     pub unacked: Amount,
     /// Ready and unacked messages that survive a restart, as they are written down: none without a data directory.
     pub persistent: Amount,
@@ -65,12 +66,9 @@ pub struct StreamView {
 }
 
 impl QueueView {
-    /// Ready and unacked messages. In a stream, what is delivered stays among those that are there.
+    /// Ready and unacked messages.
     #[must_use]
     pub fn total(&self) -> Amount {
-        if self.stream.is_some() {
-            return self.ready;
-        }
         [self.ready, self.unacked].into_iter().sum()
     }
 }
@@ -139,15 +137,15 @@ pub(super) struct Amounts {
 
 impl Queue {
     pub(super) fn amounts(&self) -> Amounts {
-        let unacked = Amount { messages: self.unacked as u64, bytes: self.unacked_bytes };
         if let Some(stream) = &self.stream {
             let ready = Amount { messages: stream.len() as u64, bytes: stream.bytes() };
             let in_memory = stream.in_memory();
             let persistent = if self.number == 0 { Amount::default() } else { ready };
             let paged_out = Amount { messages: ready.messages - in_memory.messages, bytes: ready.bytes - in_memory.bytes };
-            return Amounts { ready, unacked, persistent, in_memory, paged_out };
+            return Amounts { ready, unacked: Amount::default(), persistent, in_memory, paged_out };
         }
         let ready = Amount { messages: self.ready.len() as u64, bytes: self.ready.bytes() };
+        let unacked = Amount { messages: self.unacked as u64, bytes: self.unacked_bytes };
         let paged_out = self.ready.on_disk();
         // What is on disk is an estimate after a restart, until it has been read.
         let persistent = Amount {
