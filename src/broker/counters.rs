@@ -1,7 +1,7 @@
 //! What is counted for those who watch: numbers that only rise, with RabbitMQ's names and meanings.
 //!
 //! Queues, exchanges and channels count in their own memory, which what is counted touches anyway. When one of them goes, its
-//! numbers go to the account of those that are [`Gone`], so that a total is the sum of what is there and what is gone.
+//! numbers go to the account of those that are gone, so that a total is the sum of what is there and what is gone.
 
 use std::iter::Sum;
 use std::ops::AddAssign;

@@ -16,25 +16,18 @@ use crate::amqp::encoder::{Delivered, Recipient};
 use crate::amqp::properties::Properties;
 use crate::amqp::table::{self, Value};
 
+/// How a message comes to a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// A channel has just published it.
+    Published,
+    /// It is a dead letter, was delayed or kept, or the broker speaks.
+    Forwarded,
+}
+
 impl Broker {
-    /// A message arrives at a queue that its publisher's exchange leads to; `false` when the queue refuses it.
-    pub(super) fn publish_to(&mut self, id: QueueId, message: Message, effects: &mut Effects) -> bool {
-        if let Some(queue) = self.queues.get_mut(id) {
-            queue.counters.publish += 1;
-        }
-        self.enqueue(id, message, effects)
-    }
-
-    /// The same for what no client publishes just now.
-    pub(super) fn forward_to(&mut self, id: QueueId, message: Message, effects: &mut Effects) {
-        if let Some(queue) = self.queues.get_mut(id) {
-            queue.counters.forwarded += 1;
-        }
-        self.enqueue(id, message, effects);
-    }
-
     /// A message arrives at a queue; `false` when the queue refuses it because it is full (reject-publish).
-    fn enqueue(&mut self, id: QueueId, message: Message, effects: &mut Effects) -> bool {
+    pub(super) fn enqueue(&mut self, id: QueueId, message: Message, arrival: Arrival, effects: &mut Effects) -> bool {
         // A queue that was deleted while a transaction was open: treated as done (behaviour F5).
         let Some(queue) = self.queues.get_mut(id) else {
             self.release(message);
@@ -42,6 +35,10 @@ impl Broker {
         };
         let now = self.now;
         queue.active = now;
+        match arrival {
+            Arrival::Published => queue.counters.publish += 1,
+            Arrival::Forwarded => queue.counters.forwarded += 1,
+        }
         if queue.deduplication.as_ref().is_some_and(|deduplication| deduplication.is_duplicate(message.properties(), now)) {
             self.release(message);
             return true;

@@ -3,6 +3,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::delayed::delay_of;
+use super::delivery::Arrival;
 use super::exchange::{Destination, Exchange, ExchangeId, Kept, Published, RecentHistory};
 use super::queue::QueueId;
 use super::{Broker, Effects};
@@ -109,7 +110,7 @@ impl Broker {
             self.delay(exchange, message.clone());
         }
         for queue in routed.queues {
-            self.forward_to(queue, message.clone(), effects);
+            self.enqueue(queue, message.clone(), Arrival::Forwarded, effects);
         }
         self.release(message);
     }

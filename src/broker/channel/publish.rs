@@ -8,6 +8,7 @@ use crate::amqp::properties::Properties;
 use crate::amqp::table::{self, Value};
 use crate::amqp::{Marks, Message, Publish, ReplyCode};
 use crate::broker::access::{Permission, Resource};
+use crate::broker::delivery::Arrival;
 use crate::broker::exchange::ExchangeId;
 use crate::broker::queue::QueueId;
 use crate::broker::routing::{Routed, Source};
@@ -155,9 +156,9 @@ impl Broker {
         };
         let mut taken = true;
         for queue in others {
-            taken &= self.publish_to(*queue, message.clone(), effects);
+            taken &= self.enqueue(*queue, message.clone(), Arrival::Published, effects);
         }
-        self.publish_to(*last, message, effects) && taken
+        self.enqueue(*last, message, Arrival::Published, effects) && taken
     }
 
     /// The targets by name: a transaction names queues at publish and finds them at commit, so that one deleted in

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::amqp::{AMQPClass, FieldTable, Message, exchange as exchange_methods, queue as queue_methods};
 use crate::broker::access::{Permission, Resource};
 use crate::broker::channel::{reply_to, strip_cr_lf};
+use crate::broker::delivery::Arrival;
 use crate::broker::exchange::{Destination, ExchangeId, Kept, Kind};
 use crate::broker::queue::QueueType;
 use crate::broker::routing::{Routed, Source};
@@ -154,7 +155,7 @@ impl Broker {
                 let messages: Vec<Message> = history.iter().map(|kept| kept.message.clone()).collect();
                 for message in messages {
                     self.log.next_message();
-                    self.forward_to(queue, message, effects);
+                    self.enqueue(queue, message, Arrival::Forwarded, effects);
                 }
             }
             Destination::Exchange(exchange) => {
