@@ -7,18 +7,15 @@
 
 use std::collections::BTreeMap;
 
-use amq_protocol::protocol::parse_class;
-use nom::Parser;
-use nom::combinator::all_consuming;
-
 use super::assembler::Content;
 use super::content::{LARGE_BODY, Message, Publish};
 use super::frame::{self, Envelope, Fault};
+use super::method::{self, tag_and_bits};
 use super::properties::Properties;
-use super::{AMQPClass, ChannelNumber, ReplyCode, connection, method, table};
+use super::{AMQPClass, ChannelNumber, ReplyCode, connection, table};
 
 /// The largest content that a header may announce, in bytes (behaviour V11).
-const MAX_ANNOUNCED: u64 = 536_870_912;
+pub const MAX_ANNOUNCED: u64 = 536_870_912;
 
 /// A connection may hold incomplete contents worth this many messages of the largest size.
 const INCOMPLETE_MESSAGES: u64 = 8;
@@ -224,10 +221,9 @@ impl Decoder {
 
     /// Returns how many bytes of `rest` (what follows the frame) were taken as well.
     fn method(&mut self, channel: ChannelNumber, payload: &[u8], rest: &[u8], commands: &mut Vec<Command>) -> Result<usize, Fault> {
-        let Some((&[c0, c1, m0, m1], arguments)) = payload.split_first_chunk::<4>() else {
+        let Some((class_method, arguments)) = method::id(payload) else {
             return Err(Fault::cannot_decode(payload, (0, 0)));
         };
-        let class_method = (u16::from_be_bytes([c0, c1]), u16::from_be_bytes([m0, m1]));
         if !self.contents.is_empty() {
             self.expect_no_content(channel, class_method)?;
         }
@@ -258,8 +254,8 @@ impl Decoder {
                 return Err(Fault::new(ReplyCode::NotImplemented, text, class_method));
             }
             _ => {
-                let changed = match method::check_arguments(class_method, arguments) {
-                    Ok(changed) => changed.map(|arguments| [&payload[..4], &arguments].concat()),
+                let class = match method::parse(payload) {
+                    Ok(class) => class,
                     Err(table::Malformed::TooDeep) => {
                         let text = format!("field table nested more than {} deep", table::MAX_DEPTH);
                         return Err(Fault::new(ReplyCode::SyntaxError, text, class_method));
@@ -269,8 +265,6 @@ impl Decoder {
                     }
                     Err(_) => return Err(cannot_decode()),
                 };
-                let payload = changed.as_deref().unwrap_or(payload);
-                let (_, class) = all_consuming(parse_class).parse(payload).map_err(|_| cannot_decode())?;
                 match &class {
                     AMQPClass::Connection(connection::AMQPMethod::TuneOk(tune_ok)) => {
                         let asked = tune_ok.frame_max as usize;
@@ -477,11 +471,6 @@ impl<'a> PublishArguments<'a> {
         let &[bits] = rest else { return None };
         Some(Self { exchange, routing_key, bits })
     }
-}
-
-fn tag_and_bits(arguments: &[u8]) -> Option<(u64, u8)> {
-    let (tag, &[bits]) = arguments.split_first_chunk::<8>()? else { return None };
-    Some((u64::from_be_bytes(*tag), bits))
 }
 
 fn unexpected(text: &str) -> Fault {

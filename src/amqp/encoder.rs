@@ -39,14 +39,15 @@ impl Output {
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
         let mut all = Vec::with_capacity(self.len());
-        let mut at = 0;
-        for (position, part) in &self.parts {
-            all.extend_from_slice(&self.bytes[at..*position]);
-            all.extend_from_slice(part);
-            at = *position;
-        }
-        all.extend_from_slice(&self.bytes[at..]);
+        self.slices().for_each(|slice| all.extend_from_slice(slice));
         all
+    }
+
+    /// All the bytes in order, as they lie; some slices may be empty.
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.parts.iter().map(|(position, part)| (*position, &**part)).chain([(self.bytes.len(), &[][..])]);
+        let mut at = 0;
+        ends.flat_map(move |(position, part)| [&self.bytes[std::mem::replace(&mut at, position)..position], part])
     }
 
     fn reference(&mut self, part: Bytes) {
@@ -84,6 +85,18 @@ impl Output {
         arguments[..8].copy_from_slice(&delivery_tag.to_be_bytes());
         arguments[8] = u8::from(multiple);
         self.raw_method(channel, (60, 120), &arguments);
+    }
+
+    /// `basic.publish` with its content: `parts` and, in place of a small body, a large one. `to` has no consumer tag.
+    pub fn basic_publish(&mut self, to: Recipient<'_>, mandatory: bool, parts: Parts<'_>, large_body: &[Bytes]) {
+        let out = &mut self.bytes;
+        let start = begin_method(out, to.channel, (60, 40));
+        out.extend_from_slice(&[0, 0]);
+        short_string(out, parts.exchange);
+        short_string(out, parts.routing_key);
+        out.push(u8::from(mandatory));
+        end(out, start);
+        self.content(to, parts, parts.properties, large_body);
     }
 
     /// `basic.deliver` with its content. Strings are short strings, `frame_max` in bytes.

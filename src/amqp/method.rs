@@ -1,5 +1,10 @@
 //! Class and method ids: which exist, what they are called, and where their field tables begin.
 
+use amq_protocol::protocol::parse_class;
+use nom::Parser;
+use nom::combinator::all_consuming;
+
+use super::AMQPClass;
 use super::table::{self, Malformed};
 
 pub const BASIC: u16 = 60;
@@ -8,7 +13,11 @@ pub const BASIC_PUBLISH: (u16, u16) = (60, 40);
 pub const BASIC_ACK: (u16, u16) = (60, 80);
 pub const BASIC_REJECT: (u16, u16) = (60, 90);
 pub const BASIC_NACK: (u16, u16) = (60, 120);
+pub const BASIC_RETURN: (u16, u16) = (60, 50);
+pub const BASIC_DELIVER: (u16, u16) = (60, 60);
 pub const BASIC_GET: (u16, u16) = (60, 70);
+pub const BASIC_GET_OK: (u16, u16) = (60, 71);
+pub const BASIC_GET_EMPTY: (u16, u16) = (60, 72);
 pub const CONNECTION_TUNE_OK: (u16, u16) = (10, 31);
 pub const QUEUE_PURGE: (u16, u16) = (50, 30);
 pub const TX_COMMIT: (u16, u16) = (90, 20);
@@ -34,6 +43,8 @@ pub fn exists((class, method): (u16, u16)) -> bool {
 /// bits, T table.
 fn fields(class_method: (u16, u16)) -> &'static str {
     match class_method {
+        // Two octets in front: the version.
+        (10, 10) => "hTSS",
         (10, 11) => "TsSs",
         (10, 40) => "ssb",
         (10 | 20, 50 | 40) => "hshh",
@@ -82,4 +93,30 @@ pub fn check_arguments(class_method: (u16, u16), arguments: &[u8]) -> Result<Opt
         }
     }
     Ok(changed)
+}
+
+/// Class and method id off the front of a method frame's payload; the arguments are left.
+#[must_use]
+pub fn id(payload: &[u8]) -> Option<((u16, u16), &[u8])> {
+    let (&[c0, c1, m0, m1], arguments) = payload.split_first_chunk::<4>()?;
+    Some(((u16::from_be_bytes([c0, c1]), u16::from_be_bytes([m0, m1])), arguments))
+}
+
+/// A method off the hot path, from the payload of its frame.
+///
+/// # Errors
+/// What is wrong; anything but too deep a table and text that is none is `Truncated`.
+pub fn parse(payload: &[u8]) -> Result<AMQPClass, Malformed> {
+    let (class_method, arguments) = id(payload).ok_or(Malformed::Truncated)?;
+    let changed = check_arguments(class_method, arguments)?.map(|arguments| [&payload[..4], &arguments].concat());
+    let payload = changed.as_deref().unwrap_or(payload);
+    let (_, class) = all_consuming(parse_class).parse(payload).map_err(|_| Malformed::Truncated)?;
+    Ok(class)
+}
+
+/// The arguments of a settlement or a confirm: a delivery tag and a byte of bits.
+#[must_use]
+pub fn tag_and_bits(arguments: &[u8]) -> Option<(u64, u8)> {
+    let (tag, &[bits]) = arguments.split_first_chunk::<8>()? else { return None };
+    Some((u64::from_be_bytes(*tag), bits))
 }

@@ -1,6 +1,9 @@
 //! Content properties as received bytes: checked once for shape, read only when something needs them,
 //! forwarded verbatim otherwise (behaviour B7).
 
+use amq_protocol::frame::WriteContext;
+use amq_protocol::protocol::basic::{AMQPProperties, gen_properties, parse_properties};
+
 use super::table::{self, Malformed};
 
 const CONTENT_TYPE: u16 = 1 << 15;
@@ -287,6 +290,24 @@ pub fn of_event(headers: &[u8], timestamp: u64) -> Vec<u8> {
     properties.push(2);
     properties.extend_from_slice(&timestamp.to_be_bytes());
     properties
+}
+
+/// Flags and values of parsed properties.
+#[must_use]
+pub fn encode(properties: &AMQPProperties) -> Vec<u8> {
+    let written = gen_properties(properties)(WriteContext::from(Vec::new()));
+    written.expect("a vector takes all that is written").write
+}
+
+/// Properties that passed [`Properties::check`], parsed; `None` when one of them is text that is no UTF-8. Keys of the headers
+/// are made text.
+#[must_use]
+pub fn decode(raw: &[u8]) -> Option<AMQPProperties> {
+    let properties = Properties::checked(raw);
+    let headers = properties.headers().filter(|headers| !table::has_text_keys(headers));
+    let with_text = headers.map(|headers| properties.with_headers_left(&table::with_text_keys(headers)));
+    let raw = with_text.as_deref().unwrap_or(raw);
+    parse_properties(raw).ok().map(|(_, properties)| properties)
 }
 
 fn take_flags(input: &mut &[u8]) -> Result<u16, Malformed> {

@@ -141,6 +141,13 @@ fn methods_that_are_none() {
             wire::QUEUE_DECLARE,
         ),
         ("table nested too deep", declare_with_table(&nested(2000)), 502, "SYNTAX_ERROR - ", wire::QUEUE_DECLARE),
+        (
+            "the same in a method that only servers send",
+            wire::method(0, wire::START, &Fields::new().short(9).bytes(&nested(15_000)).bytes(b"PLAIN").bytes(b"en_US")),
+            502,
+            "SYNTAX_ERROR - ",
+            wire::START,
+        ),
     ]);
 }
 
