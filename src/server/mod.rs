@@ -120,11 +120,19 @@ impl Shell {
 
     /// Memory in use may have crossed the watermark.
     fn check_memory(&self) {
-        let used = self.held.bytes() + self.queued();
+        let (used, changed) = {
+            let mut watermark = self.watermark.lock();
+            // Looked at, decided and noted under one lock: who comes last has seen the last, and that is what stays.
+            let used = self.held.bytes() + self.queued();
+            let changed = watermark.update(used);
+            if let Some(raised) = changed {
+                self.alarm.store(raised, Ordering::SeqCst);
+            }
+            (used, changed)
+        };
         if used > self.paging_limit {
             self.spill_transient();
         }
-        let changed = self.watermark.lock().update(used);
         if let Some(raised) = changed {
             self.announce(raised, used);
         }
@@ -214,7 +222,6 @@ impl Shell {
         } else {
             tracing::info!(used, limit, "memory alarm cleared");
         }
-        self.alarm.store(memory, Ordering::SeqCst);
         if !memory {
             self.alarm_ended.notify_waiters();
         }
