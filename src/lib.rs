@@ -2,11 +2,13 @@
 //!
 //! Reading order: [`amqp`] is the language; [`broker`] the core, one virtual host as a pure function of its inputs;
 //! [`node`] what is shared by virtual hosts, as pure; [`storage`] what survives a restart; [`server`] the shell with the
-//! sockets; [`management`] the HTTP API around it; [`config`] what all of it can be told. One publish goes `server::connection` → `amqp::decoder` → `server::broker_loop` →
+//! sockets; [`management`] the HTTP API around it; [`client`] speaks AMQP to a broker; [`config`] what all of it can be told. One publish
+//! goes `server::connection` → `amqp::decoder` → `server::broker_loop` →
 //! `broker::channel::publish` → `broker::exchange` → `broker::queue` → `broker::delivery`.
 
 pub mod amqp;
 pub mod broker;
+pub mod client;
 pub mod config;
 pub mod management;
 pub mod node;

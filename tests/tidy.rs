@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("amqp", &[]),
     ("broker", &["amqp"]),
+    ("client", &["amqp"]),
     ("node", &["amqp", "broker"]),
     ("config", &["broker", "node"]),
     ("storage", &["amqp", "broker"]),
