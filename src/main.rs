@@ -1,13 +1,15 @@
 //! The command line.
 
-use std::io::IsTerminal;
+mod logging;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
-use leveret::config::Config;
+use leveret::config::environment::Environment;
+use leveret::config::{Config, Origin, Sources};
 use leveret::server::Server;
 use leveret::storage::{Directory, Disk, repair};
 
@@ -30,6 +32,8 @@ enum Command {
     Serve(Serve),
     /// Look for damage in a data directory that no broker uses, and say what repairing it would drop.
     Repair(Repair),
+    /// Print the configuration that these options, the environment and the files make, with where it comes from.
+    Config(Show),
 }
 
 #[derive(Args)]
@@ -66,6 +70,50 @@ impl Repair {
     }
 }
 
+#[derive(Args)]
+struct Show {
+    /// Only say what is wrong with a file, if anything is
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["amqp", "http", "data_dir", "in_memory", "config", "compat", "log"])]
+    check: Option<PathBuf>,
+    /// Say what each key means
+    #[arg(long)]
+    explain: bool,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+impl Show {
+    /// Exit codes: 0 when everything is understood, 1 when something is not.
+    fn run(&self) -> ExitCode {
+        let sources = match &self.check {
+            Some(file) => {
+                let mut sources = Sources::new(variable);
+                sources.read(file);
+                sources
+            }
+            None => match self.serve.sources() {
+                Ok(sources) => sources,
+                Err(text) => return refused(&text),
+            },
+        };
+        let text = match sources.effective(self.explain) {
+            Ok(text) => text,
+            Err(error) => return fail(&error),
+        };
+        #[expect(clippy::print_stderr, reason = "what the broker would log")]
+        for warning in sources.warnings() {
+            eprintln!("leveret: warning: {warning}");
+        }
+        if self.check.is_none() {
+            #[expect(clippy::print_stdout, reason = "the configuration is what was asked for")]
+            {
+                print!("{text}");
+            }
+        }
+        ExitCode::SUCCESS
+    }
+}
+
 #[derive(Args, Default)]
 struct Serve {
     /// Address to serve AMQP on; port 0 picks a free one [default: 127.0.0.1:5672]
@@ -80,34 +128,69 @@ struct Serve {
     /// Keep everything in memory
     #[arg(long)]
     in_memory: bool,
-    /// Configuration file in rabbitmq.conf syntax
+    /// Configuration file in rabbitmq.conf syntax, or a directory of *.conf; of several, the last one has the last word
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Vec<PathBuf>,
     /// RabbitMQ release whose version-dependent behaviour to show: permissive, 3.13, 4.0, 4.1 or 4.3 [default: permissive]
     #[arg(long, value_name = "PROFILE", value_parser = leveret::config::profile)]
     compat: Option<String>,
     /// File to write {"amqp":…,"http":…,"pid":…} to once the broker serves
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
-    /// Log level: error, warn, info, debug or trace [default: info]
-    #[arg(long, value_name = "LEVEL")]
-    log: Option<tracing::Level>,
+    /// Log level: error, warning, info, debug, trace or none [default: info]
+    #[arg(long, value_name = "LEVEL", value_parser = log_level)]
+    log: Option<String>,
 }
 
 impl Serve {
-    fn config(self) -> Result<Config, leveret::config::FileError> {
-        let mut config = Config::default();
-        if let Some(file) = &self.config {
-            config.read_file(file)?;
+    /// The files, the environment, then these options. Files that are named here take the place of those of the environment.
+    ///
+    /// # Errors
+    /// The whole text about variables that are refused.
+    fn sources(&self) -> Result<Sources, String> {
+        let environment = Environment::from_env(variable)?;
+        let mut sources = Sources::new(variable);
+        if self.config.is_empty() {
+            sources.read_files_of(&environment);
         }
-        config.amqp = self.amqp.unwrap_or(config.amqp);
-        config.http = self.http.unwrap_or(config.http);
-        config.data_dir = if self.in_memory { None } else { self.data_dir.or(config.data_dir) };
-        config.compat = self.compat.unwrap_or(config.compat);
-        config.ready_file = self.ready_file.or(config.ready_file);
-        config.log_level = self.log.unwrap_or(config.log_level);
-        Ok(config)
+        self.config.iter().for_each(|file| sources.read(file));
+        sources.apply_environment(&environment);
+        if let Some(address) = self.amqp {
+            sources.forget("listeners.tcp");
+            sources.set("listeners.tcp.default", &address.to_string(), Origin::CommandLine("--amqp"));
+        }
+        if let Some(address) = self.http {
+            ["management.tcp.ip", "management.listener.ip", "management.listener.port"].into_iter().for_each(|key| sources.forget(key));
+            sources.set("management.tcp.port", &address.to_string(), Origin::CommandLine("--http"));
+        }
+        if self.in_memory {
+            sources.forget("data_dir");
+        }
+        if let Some(dir) = &self.data_dir {
+            sources.set("data_dir", &dir.to_string_lossy(), Origin::CommandLine("--data-dir"));
+        }
+        if let Some(profile) = &self.compat {
+            sources.set("compat", profile, Origin::CommandLine("--compat"));
+        }
+        if let Some(level) = &self.log {
+            ["log.default.level", "log.console.level"].into_iter().for_each(|key| sources.set(key, level, Origin::CommandLine("--log")));
+        }
+        Ok(sources)
     }
+
+    /// What is not text stays as it is.
+    fn complete(self, config: &mut Config) {
+        config.ready_file = self.ready_file;
+        config.data_dir = self.data_dir.or_else(|| config.data_dir.take());
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn log_level(value: &str) -> Result<String, String> {
+    leveret::config::level(value).map(|_| value.to_owned())
 }
 
 fn main() -> ExitCode {
@@ -120,16 +203,23 @@ fn main() -> ExitCode {
         None => cli.serve,
         Some(Command::Serve(serve)) => serve,
         Some(Command::Repair(repair)) => return repair.run(),
+        Some(Command::Config(show)) => return show.run(),
     };
-    let config = match serve.config() {
+    let sources = match serve.sources() {
+        Ok(sources) => sources,
+        Err(text) => return refused(&text),
+    };
+    let mut config = match sources.config() {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
-    tracing_subscriber::fmt()
-        .with_max_level(config.log_level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    serve.complete(&mut config);
+    if let Err(error) = logging::start(&config.log) {
+        return fail(&error);
+    }
+    for warning in sources.warnings() {
+        tracing::warn!("{warning}");
+    }
     // After every task, sockets are looked at: the default of 61 tasks keeps acks waiting behind publishers, whose
     // tasks are long, and consumers get a tenth of the rate.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(1).build();
@@ -140,10 +230,16 @@ fn main() -> ExitCode {
 }
 
 async fn serve_until_signal(config: Config) -> ExitCode {
+    let pid_file = config.pid_file.clone();
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error) => return fail(&error),
     };
+    if let Some(path) = pid_file
+        && let Err(error) = std::fs::write(&path, format!("{}\n", std::process::id()))
+    {
+        return fail(&format_args!("{}: {error}", path.display()));
+    }
     // Before anybody is told that the broker is there, and may ask it to stop.
     let stopped = match leveret::server::stop_signal() {
         Ok(stopped) => stopped,
@@ -171,6 +267,15 @@ fn misused(error: &clap::Error) -> ExitCode {
         eprintln!("leveret: {line} (--help lists the options)");
     }
     ExitCode::from(2)
+}
+
+/// The text as the official image has it.
+fn refused(text: &str) -> ExitCode {
+    #[expect(clippy::print_stderr, reason = "says why the broker does not start")]
+    {
+        eprintln!("{text}");
+    }
+    ExitCode::from(1)
 }
 
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {

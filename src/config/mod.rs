@@ -1,10 +1,17 @@
-//! What the broker can be told: built-in defaults, then the configuration file, then the command line.
+//! What the broker can be told: built-in defaults, then configuration files, then the environment, then the command line.
 
 pub mod definitions;
-mod file;
+mod effective;
+pub mod environment;
+mod ignored;
+mod keys;
+pub mod logging;
+mod sources;
+mod syntax;
 mod system;
+mod values;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,10 +19,13 @@ use std::time::Duration;
 
 use crate::broker::queue::QueueType;
 use crate::broker::queue::effective::Overflow;
+use crate::broker::settings::NODE_NAME;
 use crate::broker::{Profile, Settings};
 use crate::node::{Node, Tune};
+use logging::Logging;
 
-pub use file::{FileError, profile};
+pub use sources::{FileError, Origin, Sources};
+pub use values::{level, profile};
 
 /// How much memory messages may take before publishers are blocked.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,24 +57,70 @@ pub enum DiskFreeLimit {
     Absolute(u64),
 }
 
-/// The effective configuration. Every field is documented in config/leveret.conf.
+/// What the default user may do in the default virtual host: regular expressions of names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permissions {
+    pub configure: String,
+    pub write: String,
+    pub read: String,
+}
+
+impl Default for Permissions {
+    fn default() -> Self {
+        let everything = || ".*".to_owned();
+        Self { configure: everything(), write: everything(), read: everything() }
+    }
+}
+
+/// How much the HTTP API says about rates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RatesMode {
+    #[default]
+    Basic,
+    Detailed,
+    None,
+}
+
+/// The effective configuration. docs/CONFIGURATION.md has every key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// The first address that AMQP is served on.
     pub amqp: SocketAddr,
+    /// Whether AMQP is served without TLS at all.
+    pub tcp: bool,
+    /// Further addresses that AMQP is served on, by the names of the listeners.
+    pub listeners: BTreeMap<String, SocketAddr>,
     pub http: SocketAddr,
+    pub prometheus: SocketAddr,
+    /// Whether metrics of each queue, connection and channel are at /metrics, instead of their sums.
+    pub per_object_metrics: bool,
+    /// What the node is called.
+    pub node_name: String,
+    /// What the cluster is called; `None`: as the node is.
+    pub cluster_name: Option<String>,
+    pub cluster_tags: BTreeMap<String, String>,
+    pub node_tags: BTreeMap<String, String>,
+    /// A file for the number of the process.
+    pub pid_file: Option<PathBuf>,
     /// `None`: everything is kept in memory.
     pub data_dir: Option<PathBuf>,
     pub fsync: Fsync,
     pub disk_free_limit: DiskFreeLimit,
     pub ready_file: Option<PathBuf>,
-    pub log_level: tracing::Level,
+    pub log: Logging,
     /// The name of a [`Profile`].
     pub compat: String,
+    /// Over the profile: whether queues may be transient without being exclusive (V14).
+    pub permit_transient_nonexcl_queues: Option<bool>,
+    /// Over the profile: whether basic.qos knows global=true (V15).
+    pub permit_global_qos: Option<bool>,
     pub default_user: String,
     pub default_pass: String,
     pub default_vhost: String,
-    /// Whether the default user may log in from this machine only.
-    pub loopback_only: bool,
+    pub default_user_tags: BTreeSet<String>,
+    pub default_permissions: Permissions,
+    /// Who may log in from this machine only.
+    pub loopback_users: BTreeSet<String>,
     /// Seconds; 0 is off.
     pub heartbeat_s: u16,
     /// Bytes; 0 is no limit.
@@ -74,8 +130,14 @@ pub struct Config {
     /// 0 is no limit.
     pub channel_max: u16,
     pub handshake_timeout_ms: u64,
+    /// How many channels the node takes; `None` is no limit.
+    pub channel_max_per_node: Option<usize>,
+    /// How many virtual hosts there may be; `None` is no limit.
+    pub vhost_max: Option<usize>,
     /// Bytes; `None` is the profile's limit.
     pub max_message_size: Option<u64>,
+    /// Bytes that count as the machine's memory; `None`: what it has.
+    pub total_memory: Option<u64>,
     pub memory_watermark: MemoryWatermark,
     /// The share of the watermark above which transient messages are put on the disk.
     pub paging_ratio: f64,
@@ -95,30 +157,52 @@ pub struct Config {
     pub event_exchange: bool,
     /// A definitions file, read at the start and at each SIGHUP.
     pub load_definitions: Option<PathBuf>,
+    /// Whether definitions that have not changed since they were loaded are left alone at the start.
+    pub skip_unchanged_definitions: bool,
+    /// How often statistics are collected, in milliseconds.
+    pub collect_statistics_interval_ms: u64,
+    pub rates_mode: RatesMode,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let Tune { channel_max, frame_max, heartbeat_s, initial_frame_max } = Tune::default();
+        let here = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         Self {
-            amqp: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5672),
-            http: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15672),
+            amqp: here(5672),
+            tcp: true,
+            listeners: BTreeMap::new(),
+            http: here(15672),
+            prometheus: here(15692),
+            per_object_metrics: false,
+            node_name: NODE_NAME.to_owned(),
+            cluster_name: None,
+            cluster_tags: BTreeMap::new(),
+            node_tags: BTreeMap::new(),
+            pid_file: None,
             data_dir: None,
             fsync: Fsync::default(),
             disk_free_limit: DiskFreeLimit::Absolute(50_000_000),
             ready_file: None,
-            log_level: tracing::Level::INFO,
+            log: Logging::default(),
             compat: "permissive".to_owned(),
+            permit_transient_nonexcl_queues: None,
+            permit_global_qos: None,
             default_user: "guest".to_owned(),
             default_pass: "guest".to_owned(),
             default_vhost: "/".to_owned(),
-            loopback_only: true,
+            default_user_tags: BTreeSet::from(["administrator".to_owned()]),
+            default_permissions: Permissions::default(),
+            loopback_users: BTreeSet::from(["guest".to_owned()]),
             heartbeat_s,
             frame_max,
             initial_frame_max,
             channel_max,
             handshake_timeout_ms: 10_000,
+            channel_max_per_node: None,
+            vhost_max: None,
             max_message_size: None,
+            total_memory: None,
             memory_watermark: MemoryWatermark::Relative(0.6),
             paging_ratio: 0.5,
             default_max_length: None,
@@ -132,6 +216,9 @@ impl Default for Config {
             tracing: false,
             event_exchange: false,
             load_definitions: None,
+            skip_unchanged_definitions: false,
+            collect_statistics_interval_ms: 5000,
+            rates_mode: RatesMode::default(),
         }
     }
 }
@@ -140,7 +227,13 @@ impl Config {
     /// What the core is told. `compat` must name a profile: the command line and the file check it.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        let profile = Profile::named(&self.compat).unwrap_or(Profile::PERMISSIVE);
+        let mut profile = Profile::named(&self.compat).unwrap_or(Profile::PERMISSIVE);
+        if let Some(permitted) = self.permit_transient_nonexcl_queues {
+            profile.transient_nonexcl_queues_denied = !permitted;
+        }
+        if let Some(permitted) = self.permit_global_qos {
+            profile.global_qos_ignored = !permitted;
+        }
         Settings {
             max_message_size: self.max_message_size.unwrap_or(profile.max_message_size),
             profile,
@@ -163,7 +256,7 @@ impl Config {
         Node {
             settings: Arc::new(self.settings()),
             connection_max: self.connection_max,
-            loopback_users: if self.loopback_only { BTreeSet::from([self.default_user.clone()]) } else { BTreeSet::new() },
+            loopback_users: self.loopback_users.clone(),
             anonymous_user: self.default_user.as_str().into(),
             tune: Tune {
                 channel_max: self.channel_max,
@@ -192,7 +285,7 @@ impl Config {
     pub fn disk_free_limit(&self) -> u64 {
         match self.disk_free_limit {
             DiskFreeLimit::Absolute(bytes) => bytes,
-            DiskFreeLimit::Relative(factor) => of_memory(factor),
+            DiskFreeLimit::Relative(factor) => self.of_memory(factor),
         }
     }
 
@@ -201,18 +294,18 @@ impl Config {
     pub fn memory_limit(&self) -> u64 {
         match self.memory_watermark {
             MemoryWatermark::Absolute(bytes) => bytes,
-            MemoryWatermark::Relative(share) => of_memory(share),
+            MemoryWatermark::Relative(share) => self.of_memory(share),
         }
     }
-}
 
-/// This many times the machine's memory, in bytes.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "a factor that is not negative, of a number of bytes"
-)]
-fn of_memory(factor: f64) -> u64 {
-    (system::memory_bytes() as f64 * factor) as u64
+    /// This many times the machine's memory, in bytes.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a factor that is not negative, of a number of bytes"
+    )]
+    fn of_memory(&self, factor: f64) -> u64 {
+        (self.total_memory.unwrap_or_else(system::memory_bytes) as f64 * factor) as u64
+    }
 }

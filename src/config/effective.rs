@@ -1,0 +1,226 @@
+//! The effective configuration in the syntax of its files, which can be read again, and the table of keys for the documentation.
+
+use std::fmt::Write;
+
+use super::keys::{self, Key};
+use super::syntax::written;
+use super::{Config, FileError, Sources};
+
+/// What stands in place of a secret.
+const REDACTED: &str = "[redacted]";
+
+impl Sources {
+    /// Every key with its value; what is not as it would be by default says where it comes from. A key that has no value, or whose
+    /// value is a secret, is commented out. What the keys mean is there, too, where that is asked for.
+    ///
+    /// # Errors
+    /// Whatever is not understood.
+    pub fn effective(&self, explained: bool) -> Result<String, FileError> {
+        let config = self.config()?;
+        let default = Config::default();
+        let mut text = String::new();
+        for key in keys::all().filter(|key| key.alias_of.is_none()) {
+            if explained {
+                let _ = write!(text, "\n## {}\n", key.meaning);
+            }
+            for line in lines(key, &config) {
+                let differs = !lines(key, &default).contains(&line);
+                let Line { key: name, value } = line;
+                let place = self.origin(&name).filter(|_| differs).map(|origin| format!("    # {origin}")).unwrap_or_default();
+                // Writing to a string cannot fail.
+                let _ = match value {
+                    Some(_) if key.secret => writeln!(text, "# {name} = {REDACTED}{place}"),
+                    Some(value) => writeln!(text, "{name} = {}{place}", written(&value)),
+                    None => writeln!(text, "# {name} ="),
+                };
+            }
+        }
+        Ok(text)
+    }
+}
+
+#[derive(PartialEq, Eq)]
+struct Line {
+    key: String,
+    value: Option<String>,
+}
+
+/// A pattern of keys without a value gives its own line once, too.
+fn lines(key: &Key, config: &Config) -> Vec<Line> {
+    let values = (key.show)(config);
+    if values.is_empty() {
+        return vec![Line { key: key.pattern.to_owned(), value: None }];
+    }
+    values.into_iter().map(|(name, value)| Line { key: key.named(&name), value: Some(value) }).collect()
+}
+
+/// The rows of docs/CONFIGURATION.md.
+#[cfg(test)]
+fn rows() -> String {
+    let default = Config::default();
+    let row = |key: &Key| {
+        if let Some(other) = key.alias_of {
+            return format!("| `{}` | | The same as `{other}`. |\n", key.pattern);
+        }
+        let values: Vec<String> = (key.show)(&default)
+            .into_iter()
+            .map(|(name, value)| if key.pattern.contains('$') { format!("`{} = {value}`", key.named(&name)) } else { format!("`{value}`") })
+            .collect();
+        format!("| `{}` | {} | {} |\n", key.pattern, values.join(", "), key.meaning)
+    };
+    keys::all().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Origin;
+
+    fn sources(settings: &[(&str, &str)]) -> Sources {
+        let mut sources = Sources::new(|_| None);
+        for (index, (key, value)) in settings.iter().enumerate() {
+            sources.set(key, value, Origin::File("/x.conf".into(), index + 1));
+        }
+        sources
+    }
+
+    /// Every key of the tables with values that differ from the default ones.
+    const EVERYTHING: &[(&str, &str)] = &[
+        ("node_name", "rabbit@hare"),
+        ("cluster_name", "meadow #1"),
+        ("cluster_tags.region", "eu"),
+        (r"cluster_tags.a\.b", " x "),
+        ("node_tags.role", "it's"),
+        ("data_dir", "/var/lib/leveret"),
+        ("pid_file", "/run/leveret.pid"),
+        ("fsync", "100"),
+        ("compat", "3.13"),
+        ("deprecated_features.permit.transient_nonexcl_queues", "false"),
+        ("deprecated_features.permit.global_qos", "true"),
+        ("log.default.level", "debug"),
+        ("log.console", "false"),
+        ("log.console.level", "warning"),
+        ("log.console.formatter", "json"),
+        ("log.console.stdio", "stdout"),
+        ("log.console.use_colors", "off"),
+        ("log.file", "leveret.log"),
+        ("log.file.level", "none"),
+        ("log.file.formatter", "json"),
+        ("log.dir", "/var/log"),
+        ("listeners.tcp", "none"),
+        ("listeners.tcp.default", "::1:1"),
+        ("listeners.tcp.more", "127.0.0.2:2"),
+        ("management.tcp.port", "3"),
+        ("management.tcp.ip", "127.0.0.3"),
+        ("prometheus.tcp.port", "4"),
+        ("prometheus.tcp.ip", "::1"),
+        ("handshake_timeout", "5"),
+        ("heartbeat", "6"),
+        ("frame_max", "7000"),
+        ("initial_frame_max", "8000"),
+        ("channel_max", "9"),
+        ("connection_max", "10"),
+        ("channel_max_per_node", "11"),
+        ("consumer_max_per_channel", "12"),
+        ("vhost_max", "13"),
+        ("max_message_size", "14kB"),
+        ("outbox_high", "15MiB"),
+        ("total_memory_available_override_value", "2GB"),
+        ("vm_memory_high_watermark.absolute", "1GiB"),
+        ("vm_memory_high_watermark_paging_ratio", "0.75"),
+        ("disk_free_limit.relative", "1.5"),
+        ("default_user", "hare"),
+        ("default_vhost", "meadow"),
+        ("default_user_tags.monitoring", "true"),
+        ("default_permissions.configure", "^a$"),
+        ("default_permissions.read", "^b#c$"),
+        ("default_permissions.write", ""),
+        (r"loopback_users.a\.b", "true"),
+        ("loopback_users.guest", "false"),
+        ("default_queue_type", "quorum"),
+        ("default_max_length", "16"),
+        ("default_max_length_bytes", "17"),
+        ("default_overflow", "reject-publish"),
+        ("consumer_timeout", "infinity"),
+        ("tracing", "true"),
+        ("event_exchange", "true"),
+        ("load_definitions", "/etc/d.json"),
+        ("definitions.skip_if_unchanged", "true"),
+        ("collect_statistics_interval", "18"),
+        ("management.rates_mode", "detailed"),
+        ("prometheus.return_per_object_metrics", "true"),
+    ];
+
+    fn read_back(sources: &Sources) -> Config {
+        let mut config = Config::default();
+        config.read(&sources.effective(false).expect("a configuration")).expect("it is read back");
+        let mut explained = Config::default();
+        explained.read(&sources.effective(true).expect("a configuration")).expect("it is read back");
+        assert_eq!(explained, config);
+        config
+    }
+
+    #[test]
+    fn what_is_printed_is_read_back() {
+        for settings in [
+            &[][..],
+            EVERYTHING,
+            &[("loopback_users", "none"), ("default_user_tags.administrator", "false"), ("disk_free_limit.absolute", "1")],
+            &[("listeners.tcp.a", "1"), ("listeners.tcp.b", "2"), ("vm_memory_high_watermark.relative", "0.4")],
+            &[("management.tcp.port", "1"), ("prometheus.tcp.port", "2"), ("log.file", "false")],
+        ] {
+            let sources = sources(settings);
+            assert_eq!(read_back(&sources), sources.config().expect("a configuration"), "{settings:?}");
+        }
+    }
+
+    /// So that the round trip above is about all keys.
+    #[test]
+    fn everything_is_different() {
+        let shown = |config: &Config, key: &Key| lines(key, config);
+        let (default, config) = (Config::default(), sources(EVERYTHING).config().expect("a configuration"));
+        for key in keys::all().filter(|key| key.alias_of.is_none() && !key.secret) {
+            let same = shown(&default, key) == shown(&config, key);
+            let exceptions =
+                ["vm_memory_high_watermark.relative", "disk_free_limit.absolute", "loopback_users", "definitions.import_backend"];
+            assert!(!same || exceptions.contains(&key.pattern), "{}", key.pattern);
+        }
+    }
+
+    #[test]
+    fn each_key_is_there_once_with_its_place_and_secrets_are_not() {
+        let mut sources = sources(&[("default_pass", "carrot"), ("heartbeat", "60"), ("frame_max", "9000")]);
+        sources.set("channel_max", "5", Origin::Environment("CHANNELS"));
+        let text = sources.effective(false).expect("a configuration");
+        let line = |key: &str| {
+            let begins = |line: &&str| line.trim_start_matches("# ").starts_with(&format!("{key} ="));
+            let found: Vec<&str> = text.lines().filter(begins).collect();
+            assert_eq!(found.len(), 1, "{key}: {found:?}");
+            found[0].to_owned()
+        };
+        assert_eq!(line("default_pass"), "# default_pass = [redacted]    # /x.conf: line 1");
+        assert_eq!(line("heartbeat"), "heartbeat = 60");
+        assert_eq!(line("frame_max"), "frame_max = 9000    # /x.conf: line 3");
+        assert_eq!(line("channel_max"), "channel_max = 5    # environment: CHANNELS");
+        assert_eq!(line("max_message_size"), "# max_message_size =");
+        assert!(!text.contains("carrot"));
+        for key in keys::all().filter(|key| key.alias_of.is_none() && !key.pattern.contains('$')) {
+            line(key.pattern);
+        }
+    }
+
+    /// `UPDATE_EXPECT=1` writes the rows into the document.
+    #[test]
+    fn the_document_has_the_rows_of_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CONFIGURATION.md");
+        let document = std::fs::read_to_string(path).expect("the document");
+        let head = "| key | default | meaning |\n|---|---|---|\n";
+        let (before, after) = document.split_once(head).expect("a table of keys");
+        let (table, after) = after.split_once("\n\n").expect("something after the table");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(path, format!("{before}{head}{}\n{after}", rows())).expect("the document is written");
+        } else {
+            assert_eq!(format!("{table}\n"), rows(), "UPDATE_EXPECT=1 writes it");
+        }
+    }
+}
