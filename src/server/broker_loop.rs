@@ -15,169 +15,17 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::clock::Clock;
+use super::inbox::{Administration, Asked, Inbox, Question, Submission};
 use super::outbox::{Leaves, Shared, spare_buffer};
 use super::storage::{Storage, Waiting};
 use super::{Shell, now};
 use crate::amqp::Command;
-use crate::broker::policy::Policy;
-use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, INTERNAL_USER, Input, Loaded, Opened, Release, Timestamp};
+use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, Input, Loaded, Opened, Release};
 
 /// Bytes in the inbox above which connections stop reading (TCP then holds the publishers back).
 const INBOX_HIGH: usize = 4 * 1024 * 1024;
 /// How often a task goes on with the role before it leaves the rest to another one.
 const ROUNDS: usize = 16;
-
-#[derive(Debug)]
-enum Submission {
-    Connected(ConnectionId, Arc<Shared>, Opened),
-    Received {
-        connection: ConnectionId,
-        commands: Vec<Command>,
-        bytes: usize,
-    },
-    Publishing(ConnectionId),
-    Flushed(ConnectionId, usize),
-    Disconnected(ConnectionId),
-    Alarms(Alarms),
-    /// A storage has what was written down of these queues.
-    Stored(Vec<(u64, u64)>),
-    Loaded(Loaded),
-    /// Memory is short, and what became of it.
-    SpillTransient,
-    Spilled {
-        queue: u64,
-        level: u8,
-        up_to: u64,
-    },
-    Tick,
-    Administer(Administration),
-    Ask(Question),
-    Shutdown(&'static str),
-}
-
-/// What somebody wants to know or do while nothing else happens.
-struct Question(Box<dyn FnOnce(&mut Asked<'_>) + Send>);
-
-impl std::fmt::Debug for Question {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Question")
-    }
-}
-
-/// A virtual host at one moment, for who asks.
-#[derive(Debug)]
-pub struct Asked<'a> {
-    broker: &'a mut Broker,
-    effects: &'a mut Effects,
-    now: Timestamp,
-    connections: &'a [Option<Arc<Shared>>],
-}
-
-impl Asked<'_> {
-    #[must_use]
-    pub fn broker(&self) -> &Broker {
-        self.broker
-    }
-
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    /// Has something happen now.
-    pub fn handle(&mut self, input: Input<'_>) {
-        self.broker.handle(self.now, input, self.effects);
-    }
-
-    pub(super) fn shared(&self, connection: ConnectionId) -> Option<&Arc<Shared>> {
-        self.connections.get(connection.index())?.as_ref()
-    }
-}
-
-/// What somebody in charge of the node wants.
-#[derive(Debug)]
-pub(super) enum Administration {
-    /// The node stops in order: nothing is on its way any more.
-    Settle,
-    SetPolicy {
-        operator: bool,
-        policy: Box<Policy>,
-    },
-    ClearPolicy {
-        operator: bool,
-        name: String,
-    },
-}
-
-impl Administration {
-    pub(super) fn input(&self) -> Input<'_> {
-        match self {
-            Self::Settle => Input::Settled,
-            Self::SetPolicy { operator, policy } => Input::SetPolicy { operator: *operator, policy: policy.clone(), user: INTERNAL_USER },
-            Self::ClearPolicy { operator, name } => Input::ClearPolicy { operator: *operator, name, user: INTERNAL_USER },
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Inbox {
-    /// Settlements and everything else that frees something. Taken first: were they to wait behind publishes, backlogs
-    /// would feed themselves.
-    urgent: VecDeque<Submission>,
-    publishes: VecDeque<Submission>,
-    /// Batches in `publishes`, by connection: later batches of the same connection must not overtake them.
-    publishing: Vec<u32>,
-    /// Received bytes that wait here.
-    bytes: usize,
-    free: Vec<ConnectionId>,
-}
-
-impl Inbox {
-    fn new_connection(&mut self) -> ConnectionId {
-        self.free.pop().unwrap_or_else(|| {
-            self.publishing.push(0);
-            ConnectionId(u32::try_from(self.publishing.len() - 1).unwrap_or(u32::MAX))
-        })
-    }
-
-    fn push_received(&mut self, connection: ConnectionId, commands: Vec<Command>, bytes: usize) {
-        self.bytes += bytes;
-        let waiting = &mut self.publishing[connection.index()];
-        let publishes = *waiting > 0 || commands.iter().any(|c| matches!(c, Command::Publish(..)));
-        let submission = Submission::Received { connection, commands, bytes };
-        if publishes {
-            *waiting += 1;
-            self.publishes.push_back(submission);
-        } else {
-            self.urgent.push_back(submission);
-        }
-    }
-
-    /// Behind all that the connection has submitted before.
-    fn push_behind(&mut self, connection: ConnectionId, submission: Submission) {
-        let waiting = &mut self.publishing[connection.index()];
-        if *waiting > 0 {
-            *waiting += 1;
-            self.publishes.push_back(submission);
-        } else {
-            self.urgent.push_back(submission);
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.urgent.is_empty() && self.publishes.is_empty()
-    }
-
-    /// Takes what is next: all that is urgent, or else the publishes.
-    fn take(&mut self, taken: &mut VecDeque<Submission>) {
-        if self.urgent.is_empty() {
-            std::mem::swap(&mut self.publishes, taken);
-            self.publishing.iter_mut().for_each(|waiting| *waiting = 0);
-        } else {
-            std::mem::swap(&mut self.urgent, taken);
-        }
-    }
-}
 
 /// What only the holder of the role touches.
 #[derive(Debug)]

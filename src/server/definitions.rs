@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
 
-use super::broker_loop::Administration;
+use super::inbox::Administration;
 use super::{Shell, StartError, now, salt};
 use crate::broker::{Broker, Effects};
 use crate::config::Config;

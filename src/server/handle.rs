@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use super::broker_loop::Asked;
+use super::inbox::Asked;
 use super::vhosts::ChangeError;
 use super::{Shell, salt};
 use crate::broker::{Alarms, Input};

@@ -5,6 +5,7 @@ mod clock;
 mod connection;
 mod definitions;
 mod handle;
+mod inbox;
 mod listener;
 mod node_file;
 mod outbox;
@@ -23,21 +24,22 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::broker::{Alarms, Broker, Effects, Input, Settings, Timestamp};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::node::Node;
 use crate::node::alarms::Watermark;
 use crate::node::password::{Algorithm, PasswordHash, SALT};
 use crate::node::permissions::Permissions;
 use crate::node::users::{User, UserLimits};
 use crate::node::vhosts::Vhost;
-use broker_loop::{Administration, BrokerLoop, Keeper};
+use broker_loop::{BrokerLoop, Keeper};
+use inbox::Administration;
 use node_file::NodeFile;
 use outbox::Held;
 use storage::Storage;
 use vhosts::Admitted;
 
-pub use broker_loop::Asked;
 pub use handle::{Disk, Handle, Listening, Memory};
+pub use inbox::Asked;
 pub use vhosts::ChangeError;
 
 /// How often the room on the disk is looked at.
@@ -251,7 +253,7 @@ impl Server {
             None => true,
         };
         if is_first_start {
-            first_start(&mut node, &config);
+            first_start(&mut node, &config)?;
         }
         definitions.apply_to(&mut node, salt).map_err(StartError)?;
         let settings = Arc::clone(&node.settings);
@@ -413,16 +415,18 @@ fn now() -> Timestamp {
 }
 
 /// What a node has when it starts for the first time: the default virtual host, and the default user unless users are defined.
-fn first_start(node: &mut Node, config: &Config) {
+fn first_start(node: &mut Node, config: &Config) -> Result<(), StartError> {
     node.put_vhost(Vhost::new(&config.default_vhost));
     if config.load_definitions.is_some() {
-        return;
+        return Ok(());
     }
     let password = PasswordHash::new(Algorithm::default(), salt(), &config.default_pass);
-    let tags = vec!["administrator".to_owned()];
+    let tags = config.default_user_tags.iter().cloned().collect();
     node.put_user(User { name: config.default_user.as_str().into(), password, tags, limits: UserLimits::default() });
-    let all = Permissions::new(".*", ".*", ".*").expect("patterns");
-    node.set_permissions(&config.default_user, &config.default_vhost, all).expect("both are there");
+    let config::Permissions { configure, write, read } = &config.default_permissions;
+    let permissions = Permissions::new(configure, write, read);
+    let permissions = permissions.map_err(|why| StartError(format!("default_permissions: {why}")))?;
+    node.set_permissions(&config.default_user, &config.default_vhost, permissions).map_err(|refusal| StartError(refusal.to_string()))
 }
 
 /// Salt for a password.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use leveret::amqp::{Decoder, Output};
-use leveret::broker::{Action, Broker, ConnectionId, Connections, Effects, Input, Profile, Settings, Timestamp};
+use leveret::broker::{Action, Broker, ConnectionId, Connections, Effects, Input, Profile, Rights, Settings, Timestamp};
 use leveret::config::Config;
 use leveret::node::Node;
 use leveret::node::handshake::{Handshake, Peer, Step};
 
-use crate::accounts::Accounts;
+use crate::accounts::{self, NobodyElse};
 use crate::administrator;
 use crate::core::keeper::Keeper;
 use crate::scenario::{self, Arrival, Transport};
@@ -74,7 +74,6 @@ struct World {
     /// The time, in milliseconds since the epoch; it passes only when a transcript says so.
     now: u64,
     node: Node,
-    accounts: Accounts,
     broker: Broker,
     effects: Effects,
     lines: Vec<Line>,
@@ -117,8 +116,8 @@ impl World {
             broker.keep_records();
         }
         let keeper = pages.then(Keeper::default);
-        let accounts = Accounts::default();
-        Self { now: 1_700_000_000_000, node, accounts, broker, effects: Effects::default(), lines: Vec::new(), keeper }
+        accounts::first_start(&mut node);
+        Self { now: 1_700_000_000_000, node, broker, effects: Effects::default(), lines: Vec::new(), keeper }
     }
 
     fn write(&mut self, id: ConnectionId, mut bytes: &[u8]) {
@@ -146,7 +145,7 @@ impl World {
         let mut opened_now = None;
         while let (Phase::Negotiating(handshake), false) = (&mut line.phase, line.closed) {
             let Some(command) = left.next() else { break };
-            match handshake.command(&self.node, command, &mut out) {
+            match handshake.command(&self.node, &NobodyElse, command, &mut out) {
                 Step::Continue => {}
                 Step::Close { .. } => line.closed = true,
                 Step::Open { opened, .. } => {
@@ -157,8 +156,7 @@ impl World {
         }
         line.said.extend_from_slice(&out.to_vec());
         let running = matches!(line.phase, Phase::Running) && !line.closed;
-        if let Some(mut opened) = opened_now {
-            opened.rights = self.accounts.rights(&opened.user);
+        if let Some(opened) = opened_now {
             self.handle(Input::Connected(id, opened));
         }
         if running {
@@ -169,14 +167,13 @@ impl World {
 
     /// Does what `rabbitmqctl` does with these words.
     fn ctl(&mut self, words: &[String]) -> Result<(), String> {
-        if !Accounts::understands(words) {
+        if !accounts::understands(words) {
             self.handle(administrator::input(words)?);
             return Ok(());
         }
-        self.accounts.ctl(words)?;
-        self.node.users = self.accounts.users();
+        accounts::ctl(&mut self.node, words)?;
         let user = &words[1];
-        let rights = self.accounts.rights(user);
+        let rights = Arc::new(self.node.rights(user, "/").unwrap_or_else(Rights::none));
         self.handle(Input::SetRights { user, rights });
         if words[0] == "delete_user" {
             self.handle(Input::CloseConnections { which: Connections::Of(user), reason: &format!("user '{user}' is deleted") });
