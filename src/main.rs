@@ -29,7 +29,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the broker (the default).
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Look for damage in a data directory that no broker uses, and say what repairing it would drop.
     Repair(Repair),
     /// Print the configuration that these options, the environment and the files make, with where it comes from.
@@ -119,6 +119,9 @@ struct Serve {
     /// Address to serve AMQP on; port 0 picks a free one [default: 127.0.0.1:5672]
     #[arg(long, value_name = "ADDRESS")]
     amqp: Option<SocketAddr>,
+    /// Path of a socket to serve AMQP on for clients on this machine
+    #[arg(long, value_name = "PATH")]
+    unix: Option<PathBuf>,
     /// Address to serve the HTTP API on; port 0 picks a free one [default: 127.0.0.1:15672]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
@@ -182,6 +185,7 @@ impl Serve {
     fn complete(self, config: &mut Config) {
         config.ready_file = self.ready_file;
         config.data_dir = self.data_dir.or_else(|| config.data_dir.take());
+        config.unix_listener = self.unix.or_else(|| config.unix_listener.take());
     }
 }
 
@@ -201,7 +205,7 @@ fn main() -> ExitCode {
     };
     let serve = match cli.command {
         None => cli.serve,
-        Some(Command::Serve(serve)) => serve,
+        Some(Command::Serve(serve)) => *serve,
         Some(Command::Repair(repair)) => return repair.run(),
         Some(Command::Config(show)) => return show.run(),
     };

@@ -110,6 +110,8 @@ mod tests {
         ("listeners.tcp", "none"),
         ("listeners.tcp.default", "::1:1"),
         ("listeners.tcp.more", "127.0.0.2:2"),
+        ("listeners.unix", "/run/leveret.sock"),
+        ("proxy_protocol", "true"),
         ("management.tcp.port", "3"),
         ("management.tcp.ip", "127.0.0.3"),
         ("prometheus.tcp.port", "4"),

@@ -32,7 +32,7 @@ const GROUPS: &[(&str, &[&str])] = &[
              link_max_per_session memory_monitor_interval message_store_shutdown_timeout metadata_store.khepri.default_timeout \
              mirroring_sync_batch_size mirroring_sync_max_throughput mnesia_table_loading_retry_limit \
              mnesia_table_loading_retry_timeout motd_file net_ticktime password_hashing_module prevent_startup_if_node_was_reset \
-             product.name product.version proxy_protocol queue_index_embed_msgs_below queue_leader_locator queue_master_locator \
+             product.name product.version queue_index_embed_msgs_below queue_leader_locator queue_master_locator \
              ranch_connection_max reverse_dns_lookups session_max_per_connection socket_writer.gc_threshold \
              vhost_restart_strategy vm_memory_calculation_strategy",
             "channel_interceptor.priorities.$ credential_validator.min_length credential_validator.regexp \

@@ -90,6 +90,10 @@ pub struct Config {
     pub tcp: bool,
     /// Further addresses that AMQP is served on, by the names of the listeners.
     pub listeners: BTreeMap<String, SocketAddr>,
+    /// The path of a socket for clients on this machine.
+    pub unix_listener: Option<PathBuf>,
+    /// A connection over TCP begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     pub http: SocketAddr,
     pub prometheus: SocketAddr,
     /// Whether metrics of each queue, connection and channel are at /metrics, instead of their sums.
@@ -172,6 +176,8 @@ impl Default for Config {
             amqp: here(5672),
             tcp: true,
             listeners: BTreeMap::new(),
+            unix_listener: None,
+            proxy_protocol: false,
             http: here(15672),
             prometheus: here(15692),
             per_object_metrics: false,
@@ -248,6 +254,13 @@ impl Config {
             tracing: self.tracing,
             event_exchange: self.event_exchange,
         }
+    }
+
+    /// Where AMQP is served without TLS.
+    #[must_use]
+    pub fn tcp_listeners(&self) -> Vec<SocketAddr> {
+        let all = std::iter::once(self.amqp).chain(self.listeners.values().copied());
+        if self.tcp { all.collect() } else { Vec::new() }
     }
 
     /// The node that these settings make, without what it has written down of itself.

@@ -39,7 +39,7 @@ pub struct HttpServer {
 pub async fn bind(handle: Handle, address: SocketAddr, control: Option<PathBuf>) -> std::io::Result<HttpServer> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    handle.add_listening(Listening { protocol: "http", address });
+    handle.add_listening(Listening { protocol: "http", address: address.into() });
     let router = router(Api { handle }).layer(DefaultBodyLimit::max(MAX_BODY));
     if let Some(path) = control {
         // Left behind by a process that was killed: whoever starts has the data directory to itself.

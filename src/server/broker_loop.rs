@@ -394,7 +394,7 @@ impl State {
             }
         }
         for refusal in effects.refusals.drain(..) {
-            let peer = of(refusal.connection).and_then(|shared| shared.stream.peer_addr().ok());
+            let peer = of(refusal.connection).map(|shared| shared.peer);
             let peer = peer.map_or_else(|| "a client that is gone".to_owned(), |peer| peer.to_string());
             tracing::warn!(peer, channel = refusal.channel, "closing: {}", refusal.reply_text);
         }

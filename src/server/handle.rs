@@ -1,11 +1,11 @@
 //! A running node, as those see it who look after it: the HTTP API, metrics, commands.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use super::inbox::Asked;
+use super::listener::Listening;
 use super::vhosts::ChangeError;
 use super::{Shell, salt};
 use crate::broker::{Alarms, Input};
@@ -15,14 +15,6 @@ use crate::node::{Node, Refusal};
 /// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle(pub(super) Arc<Shell>);
-
-/// What a node accepts connections on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listening {
-    /// In RabbitMQ's words: `amqp`, `amqp/ssl`, `http`.
-    pub protocol: &'static str,
-    pub address: SocketAddr,
-}
 
 /// Bytes of messages and of what connections hold, and above how many of them publishers are blocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

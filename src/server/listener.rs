@@ -1,29 +1,212 @@
-//! Accepting connections.
+//! Where clients come in: TCP, and sockets of this machine.
 
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::time::Instant;
 
-use super::{Shell, connection};
+use super::connection::{self, Arrival};
+use super::transport::{Socket, Transport, proxy};
+use super::{Shell, StartError};
+use crate::config::Config;
 
-/// Accepts for as long as the node runs.
-pub(super) async fn accept(listener: TcpListener, shell: Arc<Shell>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                if shell.stopping.load(Ordering::SeqCst) {
-                    continue;
-                }
-                shell.connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(connection::serve(stream, peer, Arc::clone(&shell)));
+/// What is served where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// In RabbitMQ's words: `amqp`, `http`.
+    pub protocol: &'static str,
+    pub address: Address,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    Ip(SocketAddr),
+    /// A socket of this machine.
+    Path(PathBuf),
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Door {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A place where clients come in.
+#[derive(Debug)]
+pub(super) struct Listener {
+    door: Door,
+    pub(super) listening: Listening,
+}
+
+/// Opens all that are configured.
+///
+/// # Errors
+/// The first that cannot be opened.
+pub(super) async fn open(config: &Config) -> Result<Vec<Listener>, StartError> {
+    let mut listeners = Vec::new();
+    for address in config.tcp_listeners() {
+        listeners.push(tcp(address).await?);
+    }
+    if let Some(path) = &config.unix_listener {
+        listeners.push(unix(path).await?);
+    }
+    Ok(listeners)
+}
+
+async fn tcp(address: SocketAddr) -> Result<Listener, StartError> {
+    let failed = |error: io::Error| StartError(format!("cannot listen for AMQP on {address}: {error}"));
+    // This sets SO_REUSEADDR.
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = Address::Ip(listener.local_addr().map_err(failed)?);
+    Ok(Listener { door: Door::Tcp(listener), listening: Listening { protocol: "amqp", address } })
+}
+
+async fn unix(path: &Path) -> Result<Listener, StartError> {
+    let failed = |error: io::Error| StartError(format!("cannot listen for AMQP on {}: {error}", path.display()));
+    let bound = match UnixListener::bind(path) {
+        // A broker that was killed has left it, unless one answers.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_over(path).await => {
+            std::fs::remove_file(path).map_err(failed)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    };
+    let listening = Listening { protocol: "amqp", address: Address::Path(path.to_owned()) };
+    Ok(Listener { door: Door::Unix(bound.map_err(failed)?), listening })
+}
+
+async fn is_left_over(path: &Path) -> bool {
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    tokio::net::UnixStream::connect(path).await.is_err_and(refused)
+}
+
+/// Sees to it that nothing is left of a place that no longer serves.
+pub(super) fn clear(listening: &Listening) {
+    if let Address::Path(path) = &listening.address {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+impl Listener {
+    /// A socket with the client's end and ours.
+    async fn next(&self) -> io::Result<(Socket, SocketAddr, SocketAddr)> {
+        match &self.door {
+            Door::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                let _ = stream.set_nodelay(true);
+                // A socket that has been closed by now has no address any more.
+                let local = stream.local_addr().or_else(|_| listener.local_addr())?;
+                Ok((Socket::Tcp(stream), peer, local))
             }
-            Err(error) => {
-                // Out of file descriptors, mostly: trying again at once would only burn a core.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+            Door::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Whoever reaches it is on this machine.
+                let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+                Ok((Socket::Unix(stream), here, here))
             }
         }
+    }
+
+    /// Accepts for as long as the node runs.
+    pub(super) async fn accept(self, shell: Arc<Shell>) {
+        let kind = match &self.door {
+            Door::Unix(_) => "unix socket",
+            Door::Tcp(_) => "TCP",
+        };
+        // In RabbitMQ's words, which test containers wait for.
+        tracing::info!("started {kind} listener on {}", self.listening.address);
+        loop {
+            match self.next().await {
+                Ok((socket, peer, local)) => {
+                    if shell.stopping.load(Ordering::SeqCst) {
+                        continue;
+                    }
+                    let guest = Guest { socket, peer, local, counted: Counted::new(&shell) };
+                    tokio::spawn(guest.welcome());
+                }
+                Err(error) => {
+                    // Out of file descriptors, mostly: trying again at once would only burn a core.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Somebody who has come in.
+struct Guest {
+    socket: Socket,
+    peer: SocketAddr,
+    local: SocketAddr,
+    counted: Counted,
+}
+
+impl Guest {
+    /// Learns what has to be known before AMQP, and serves the connection to its end.
+    async fn welcome(mut self) {
+        let shell = Arc::clone(&self.counted.0);
+        let handshake_ends = Instant::now() + Duration::from_millis(shell.config.handshake_timeout_ms);
+        let introduced = tokio::time::timeout_at(handshake_ends, self.introduced_by_proxy(&shell.config)).await;
+        let introduced = introduced.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "handshake_timeout")));
+        let peer = self.peer;
+        match introduced {
+            Ok(()) => {
+                let transport = Transport::Plain(self.socket);
+                connection::serve(Arrival { transport, peer, local: self.local, handshake_ends }, shell).await;
+            }
+            Err(error) => tracing::info!(%peer, %error, "connection refused"),
+        }
+    }
+
+    /// Behind a proxy, the client is whom the proxy names.
+    async fn introduced_by_proxy(&mut self, config: &Config) -> io::Result<()> {
+        if let Socket::Tcp(stream) = &mut self.socket
+            && config.proxy_protocol
+            && let Some(ends) = proxy::read(stream).await?
+        {
+            self.peer = ends.source;
+            self.local = ends.destination;
+        }
+        Ok(())
+    }
+}
+
+/// One of the node's connections, for as long as this lives.
+#[derive(Debug)]
+struct Counted(Arc<Shell>);
+
+impl Counted {
+    fn new(shell: &Arc<Shell>) -> Self {
+        shell.connections.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(shell))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::SeqCst);
+        self.0.ended.notify_one();
     }
 }

@@ -11,6 +11,7 @@ mod node_file;
 mod outbox;
 mod ready_file;
 mod storage;
+mod transport;
 mod vhosts;
 
 use std::net::SocketAddr;
@@ -19,7 +20,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore};
 
@@ -38,8 +38,9 @@ use outbox::Held;
 use storage::Storage;
 use vhosts::Admitted;
 
-pub use handle::{Disk, Handle, Listening, Memory};
+pub use handle::{Disk, Handle, Memory};
 pub use inbox::Asked;
+pub use listener::{Address, Listening};
 pub use vhosts::ChangeError;
 
 /// How often the room on the disk is looked at.
@@ -235,7 +236,6 @@ impl Shell {
 #[derive(Debug)]
 pub struct Server {
     shell: Arc<Shell>,
-    amqp: SocketAddr,
 }
 
 impl Server {
@@ -332,13 +332,18 @@ impl Server {
             broker_loop.tick();
         }
         tokio::spawn(definitions::reload(hangup, definitions, Arc::clone(&shell)));
-        let address = shell.config.amqp;
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|error| StartError(format!("cannot listen for AMQP on {address}: {error}")))?;
-        let amqp = listener.local_addr().map_err(|error| StartError(error.to_string()))?;
-        shell.listening.lock().push(Listening { protocol: "amqp", address: amqp });
-        tokio::spawn(listener::accept(listener, Arc::clone(&shell)));
-        Ok(Self { shell, amqp })
+        let listeners = listener::open(&shell.config).await?;
+        for listener in listeners {
+            shell.listening.lock().push(listener.listening.clone());
+            tokio::spawn(listener.accept(Arc::clone(&shell)));
+        }
+        Ok(Self { shell })
+    }
+
+    /// Where AMQP is served.
+    fn listening(&self) -> Vec<Listening> {
+        let all = self.shell.listening.lock();
+        all.iter().filter(|listening| listening.protocol.starts_with("amqp")).cloned().collect()
     }
 
     /// Says on standard output, and in the ready file, that the broker serves; `http` is where its HTTP API is.
@@ -354,10 +359,11 @@ impl Server {
                 Some(dir) => format!("data in {}", dir.display()),
                 None => "everything is kept in memory".to_owned(),
             };
-            println!("leveret {version}: Server startup complete; amqp {}; http {http}; {kept}", self.amqp);
+            let served: Vec<String> = self.listening().iter().map(|l| format!("{} {}", l.protocol, l.address)).collect();
+            println!("leveret {version}: Server startup complete; {}; http {http}; {kept}", served.join("; "));
         }
         match &config.ready_file {
-            Some(path) => ready_file::write(path, self.amqp, http),
+            Some(path) => ready_file::write(path, &self.listening(), http),
             None => Ok(()),
         }
     }
@@ -379,6 +385,7 @@ impl Server {
                 self.shell.ended.notified().await;
             }
         };
+        self.listening().iter().for_each(listener::clear);
         if tokio::time::timeout(SHUTDOWN_GRACE, all_gone).await.is_err() {
             tracing::warn!("connections did not close in time");
         }

@@ -3,14 +3,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::transport::Transport;
 use crate::amqp::Output;
 use crate::broker::ConnectionId;
 
@@ -71,7 +72,9 @@ impl Held {
 /// What the connection's task and the broker loop share of a connection.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) stream: TcpStream,
+    pub(super) transport: Transport,
+    /// The client's end.
+    pub(super) peer: SocketAddr,
     outbox: Mutex<Outbox>,
     /// Wakes the connection's task to look at what has changed here.
     pub(super) wake: Notify,
@@ -130,9 +133,10 @@ pub(super) struct Flushed {
 }
 
 impl Shared {
-    pub(super) fn new(stream: TcpStream, held: Arc<Held>) -> Self {
+    pub(super) fn new(transport: Transport, peer: SocketAddr, held: Arc<Held>) -> Self {
         Self {
-            stream,
+            transport,
+            peer,
             outbox: Mutex::default(),
             wake: Notify::new(),
             paused: AtomicBool::new(false),
@@ -233,7 +237,7 @@ impl Shared {
         if let [only] = outbox.chunks.as_slices().0
             && outbox.chunks.len() == 1
         {
-            return self.stream.try_write(&only.bytes()[outbox.written..]);
+            return self.transport.try_write(&only.bytes()[outbox.written..]);
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut used = 0;
@@ -242,7 +246,7 @@ impl Shared {
             *slice = IoSlice::new(&chunk.bytes()[skip..]);
             used += 1;
         }
-        self.stream.try_write_vectored(&slices[..used])
+        self.transport.try_write_vectored(&slices[..used])
     }
 }
 

@@ -4,9 +4,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::StartError;
+use super::listener::{Address, Listening};
 
-pub(super) fn write(path: &Path, amqp: SocketAddr, http: SocketAddr) -> Result<(), StartError> {
-    let ready = serde_json::json!({ "amqp": amqp.to_string(), "http": http.to_string(), "pid": std::process::id() });
+pub(super) fn write(path: &Path, listening: &[Listening], http: SocketAddr) -> Result<(), StartError> {
+    let first = |protocol| listening.iter().find(|l| l.protocol == protocol && matches!(l.address, Address::Ip(_)));
+    let mut ready = serde_json::json!({ "amqp": null, "http": http.to_string(), "pid": std::process::id() });
+    if let Some(amqp) = first("amqp") {
+        ready["amqp"] = amqp.address.to_string().into();
+    }
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{}", std::process::id()));
     let result = std::fs::write(&unfinished, format!("{ready}\n")).and_then(|()| std::fs::rename(&unfinished, path));

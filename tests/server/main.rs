@@ -13,6 +13,7 @@ mod heartbeat;
 mod malformed;
 mod memory;
 mod patterns;
+mod proxy;
 mod publishing;
 mod shutdown;
 mod slow_reader;

@@ -141,6 +141,19 @@ pub(super) const LISTENERS: &[Key] = &[
         },
         |c| std::iter::once(("default".to_owned(), c.amqp.to_string())).chain(named(&c.listeners)).collect(),
     ),
+    key(
+        "listeners.unix",
+        "The path of a socket that AMQP is served on, for clients on this machine.",
+        |c, _, v| path(&mut c.unix_listener, v),
+        |c| path_of(c.unix_listener.as_ref()),
+    ),
+    key(
+        "proxy_protocol",
+        "Whether connections over TCP, with TLS or without, begin with a header of the PROXY protocol (1 or 2), from which the \
+         client's address is taken. Without one they are closed.",
+        |c, _, v| put(&mut c.proxy_protocol, boolean(v)),
+        |c| one(c.proxy_protocol),
+    ),
     alias("management.listener.port", "management.tcp.port", |c, _, v| put(&mut c.http, listener(v))),
     key(
         "management.tcp.port",

@@ -5,11 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::{Connection, LARGE_READ, Phase};
+use super::{Connection, LARGE_READ, Phase, Transport};
 use crate::amqp::{Command, Fault};
 
 /// How long a connection may take to finish a content while memory is short, before it is another one's turn.
@@ -72,10 +71,10 @@ pub(super) struct Turn {
 }
 
 /// Whether the client has closed its side, with bytes unread before the end.
-pub(super) async fn has_hung_up(stream: &TcpStream) -> bool {
+pub(super) async fn has_hung_up(transport: &Transport) -> bool {
     tokio::select! {
         biased;
-        ready = stream.ready(Interest::READABLE) => ready.is_ok_and(tokio::io::Ready::is_read_closed),
+        ready = transport.ready(Interest::READABLE) => ready.is_ok_and(tokio::io::Ready::is_read_closed),
         () = std::future::ready(()) => false,
     }
 }

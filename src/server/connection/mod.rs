@@ -5,18 +5,18 @@ mod timers;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Shell;
 use super::broker_loop::BrokerLoop;
 use super::outbox::{Leaves, Shared};
+use super::transport::Transport;
 use super::vhosts::Place;
 use crate::amqp::frame::PROTOCOL_HEADER;
 use crate::amqp::{Command, Decoder, Output};
@@ -66,7 +66,8 @@ enum Phase {
 struct Connection {
     shared: Arc<Shared>,
     shell: Arc<Shell>,
-    peer: SocketAddr,
+    /// Our end.
+    local: SocketAddr,
     phase: Phase,
     decoder: Decoder,
     /// With more than this many bytes waiting for its socket, a connection is not read: deliveries stop long before,
@@ -99,17 +100,28 @@ enum Read {
     Closed,
 }
 
+/// A client that wants to be served.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) transport: Transport,
+    pub(super) peer: SocketAddr,
+    /// Our end.
+    pub(super) local: SocketAddr,
+    /// When the virtual host has to be open.
+    pub(super) handshake_ends: Instant,
+}
+
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>) {
-    let _ = stream.set_nodelay(true);
+pub(super) async fn serve(arrival: Arrival, shell: Arc<Shell>) {
+    let Arrival { transport, peer, local, handshake_ends } = arrival;
     let config = &shell.config;
     let decoder = Decoder::new(config.initial_frame_max as usize, config.frame_max as usize, shell.settings.max_message_size);
     let largest_message = usize::try_from(shell.settings.max_message_size).unwrap_or(usize::MAX);
     let output_limit = largest_message.saturating_add(OUTBOXES * shell.settings.outbox_high);
     let mut connection = Connection {
-        shared: Arc::new(Shared::new(stream, Arc::clone(&shell.held))),
+        shared: Arc::new(Shared::new(transport, peer, Arc::clone(&shell.held))),
         shell: Arc::clone(&shell),
-        peer,
+        local,
         phase: Phase::Header(Vec::new()),
         decoder,
         output_limit,
@@ -123,7 +135,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>
         gated: false,
         place: None,
     };
-    let why = connection.run().await;
+    let why = connection.run(handshake_ends).await;
     if let Phase::Running(id, broker_loop) = &connection.phase {
         broker_loop.disconnected(*id);
     }
@@ -132,8 +144,6 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shell: Arc<Shell>
         Ok(()) => tracing::debug!(%peer, "connection closed"),
         Err(error) => tracing::info!(%peer, %error, "connection lost"),
     }
-    shell.connections.fetch_sub(1, Ordering::SeqCst);
-    shell.ended.notify_one();
 }
 
 /// Sends something of the handshake; no loop waits for a report about this connection yet.
@@ -148,18 +158,18 @@ fn send(shared: &Shared, out: &mut Output) {
 /// Says that nothing more comes, then waits for the client to close. Closing at once with input unread would reset the
 /// connection, and the client might lose the close method that tells it why. A client that was refused gets to answer
 /// first: some look for the end of the stream before they write their close-ok, and report a broken pipe instead of why.
-async fn linger(stream: &TcpStream, answer_first: bool) {
-    let mut says_no_more = !answer_first;
+async fn linger(transport: &Transport, answer_first: bool) {
     let until_closed = async {
+        let mut says_no_more = !answer_first;
         if says_no_more {
-            let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Write);
+            let _ = transport.say_no_more();
         }
-        while stream.readable().await.is_ok() {
-            let read = READ_BUFFER.with_borrow_mut(|buffer| stream.try_read(buffer));
+        while transport.ready(Interest::READABLE).await.is_ok() {
+            let read = READ_BUFFER.with_borrow_mut(|buffer| transport.try_read(buffer));
             match read {
                 Ok(n) if n > 0 => {
                     if !std::mem::replace(&mut says_no_more, true) {
-                        let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Write);
+                        let _ = transport.say_no_more();
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -171,9 +181,8 @@ async fn linger(stream: &TcpStream, answer_first: bool) {
 }
 
 impl Connection {
-    async fn run(&mut self) -> io::Result<()> {
-        let started = Instant::now();
-        let mut timers = Timers::new(started + Duration::from_millis(self.shell.config.handshake_timeout_ms));
+    async fn run(&mut self, handshake_ends: Instant) -> io::Result<()> {
+        let mut timers = Timers::new(handshake_ends);
         let shared = Arc::clone(&self.shared);
         let shell = Arc::clone(&self.shell);
         let largest_message = usize::try_from(shell.settings.max_message_size).unwrap_or(usize::MAX);
@@ -184,7 +193,7 @@ impl Connection {
             let pending = shared.pending();
             let closing = matches!(self.phase, Phase::Over) || shared.close_when_flushed.load(Ordering::Acquire);
             if closing && shared.is_drained() {
-                linger(&shared.stream, shared.unanswered.load(Ordering::Acquire)).await;
+                linger(&shared.transport, shared.unanswered.load(Ordering::Acquire)).await;
                 return Ok(());
             }
             timers.follow(self);
@@ -210,7 +219,7 @@ impl Connection {
                     timers.fired(self)?;
                     continue;
                 }
-                ready = shared.stream.ready(interest) => ready?,
+                ready = shared.transport.ready(interest) => ready?,
                 () = shared.wake.notified() => continue,
                 () = alarm_ended, if self.held_back => continue,
                 turn = async { Arc::clone(&shell.turn).acquire_owned().await }, if wants_turn => {
@@ -220,7 +229,7 @@ impl Connection {
                 }
                 () = async { tokio::time::sleep(TURN).await }, if self.turn.is_some() => continue,
                 () = async { tokio::time::sleep(HANG_UP_CHECK).await }, if self.held_back => {
-                    self.hung_up = has_hung_up(&shared.stream).await;
+                    self.hung_up = has_hung_up(&shared.transport).await;
                     continue;
                 }
             };
@@ -278,7 +287,7 @@ impl Connection {
     /// One read, and all that follows from it.
     fn read(&mut self) -> io::Result<Read> {
         READ_BUFFER.with_borrow_mut(|buffer| {
-            let n = match self.shared.stream.try_read(buffer) {
+            let n = match self.shared.transport.try_read(buffer) {
                 Ok(0) => return Ok(Read::Closed),
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Nothing),
@@ -325,9 +334,7 @@ impl Connection {
         eight[..header.len()].copy_from_slice(header);
         let mut out = Output::default();
         let other_connections = self.shell.connections.load(Ordering::SeqCst) - 1;
-        // A socket that has been closed by now has no address any more.
-        let local = self.shared.stream.local_addr().unwrap_or(self.shell.config.amqp);
-        let peer = Peer { address: self.peer, local, other_connections };
+        let peer = Peer { address: self.shared.peer, local: self.local, other_connections };
         match Handshake::begin(&self.shell.node(), eight, peer, &mut out) {
             Ok(handshake) => self.phase = Phase::Negotiating(Box::new(handshake)),
             Err(answer) => {
@@ -359,13 +366,13 @@ impl Connection {
             match step {
                 Step::Continue => {}
                 Step::Close { why } => {
-                    tracing::info!(peer = %self.peer, why, "handshake refused");
+                    tracing::info!(peer = %self.shared.peer, why, "handshake refused");
                     self.phase = Phase::Over;
                     self.shared.unanswered.store(true, Ordering::Release);
                 }
                 Step::Open { vhost, opened, heartbeat_s, connection_name } => {
                     self.heartbeat = Duration::from_secs(heartbeat_s.into());
-                    tracing::debug!(peer = %self.peer, %vhost, user = %opened.user, name = connection_name, "connection opened");
+                    tracing::debug!(peer = %self.shared.peer, %vhost, user = %opened.user, name = connection_name, "connection opened");
                     // Before open-ok, which the loop writes by itself.
                     send(&self.shared, &mut out);
                     match self.shell.broker_loop(&vhost) {

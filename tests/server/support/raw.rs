@@ -92,13 +92,18 @@ impl Raw {
     /// The same with a heartbeat interval in seconds.
     pub(crate) fn open_with(broker: &Broker, heartbeat: u16) -> Self {
         let mut raw = Self::connect(broker);
-        raw.send(wire::HEADER);
-        raw.expect(wire::START);
-        raw.send(&wire::start_ok("guest", "guest"));
-        raw.expect(wire::TUNE);
-        raw.send(&[wire::tune_ok(2047, 131_072, heartbeat), wire::open()].concat());
-        raw.expect(wire::OPEN_OK);
+        raw.negotiate(heartbeat);
         raw
+    }
+
+    /// Everything from the protocol header to open-ok.
+    pub(crate) fn negotiate(&mut self, heartbeat: u16) {
+        self.send(wire::HEADER);
+        self.expect(wire::START);
+        self.send(&wire::start_ok("guest", "guest"));
+        self.expect(wire::TUNE);
+        self.send(&[wire::tune_ok(2047, 131_072, heartbeat), wire::open()].concat());
+        self.expect(wire::OPEN_OK);
     }
 
     /// A connection with channel 1 open.
