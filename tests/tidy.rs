@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["broker", "node"]),
     ("storage", &["amqp", "broker"]),
     ("server", &["amqp", "broker", "node", "config", "storage"]),
-    ("management", &["amqp", "broker", "node", "config", "server"]),
+    ("management", &["amqp", "broker", "node", "config", "server", "client"]),
 ];
 
 /// What reads a clock, blocks, shares or surprises.

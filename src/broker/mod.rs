@@ -98,7 +98,9 @@ impl Alarms {
         self.memory || self.disk
     }
 
-    fn reason(self) -> &'static str {
+    /// What publishers are told.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
         match (self.memory, self.disk) {
             (true, true) => "low on memory & disk",
             (false, true) => "low on disk",
@@ -337,6 +339,17 @@ impl Broker {
     #[must_use]
     pub fn memory(&self) -> u64 {
         self.memory
+    }
+
+    #[must_use]
+    pub fn has_queue(&self, name: &str) -> bool {
+        self.queue_names.contains_key(name)
+    }
+
+    /// The default exchange, whose name is empty, is always there.
+    #[must_use]
+    pub fn has_exchange(&self, name: &str) -> bool {
+        name.is_empty() || self.exchange_names.contains_key(name)
     }
 
     #[must_use]

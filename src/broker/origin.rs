@@ -16,12 +16,14 @@ pub struct Origin {
     client_properties: Box<[u8]>,
     /// Negotiated; 0 is off.
     pub heartbeat_s: u16,
+    /// The node has connected to itself, for somebody who uses its HTTP API.
+    pub is_own: bool,
 }
 
 impl Origin {
     #[must_use]
     pub fn new(peer: SocketAddr, local: SocketAddr, mechanism: String, client_properties: &FieldTable, heartbeat_s: u16) -> Self {
-        Self { peer, local, mechanism, client_properties: table::encode(client_properties).into(), heartbeat_s }
+        Self { peer, local, mechanism, client_properties: table::encode(client_properties).into(), heartbeat_s, is_own: false }
     }
 
     #[must_use]
@@ -39,6 +41,6 @@ impl Origin {
 impl Default for Origin {
     fn default() -> Self {
         let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        Self { peer: nowhere, local: nowhere, mechanism: String::new(), client_properties: Box::default(), heartbeat_s: 0 }
+        Self { peer: nowhere, local: nowhere, mechanism: String::new(), client_properties: Box::default(), heartbeat_s: 0, is_own: false }
     }
 }

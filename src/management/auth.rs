@@ -24,6 +24,8 @@ const REFUSAL_DELAY: Duration = Duration::from_millis(250);
 pub(super) struct Caller {
     pub(super) user: Arc<User>,
     pub(super) node: Arc<Node>,
+    /// It came over the control socket, and may everything.
+    pub(super) is_local: bool,
 }
 
 impl FromRequestParts<Api> for Caller {
@@ -33,7 +35,7 @@ impl FromRequestParts<Api> for Caller {
         let node = api.handle.node();
         if parts.extensions.get::<Local>().is_some() {
             // Whoever may write to the control socket is the owner of the process.
-            return Ok(Self { user: Arc::new(Local::user()), node });
+            return Ok(Self { user: Arc::new(Local::user()), node, is_local: true });
         }
         let (name, password) = credentials(parts).ok_or(ApiError::Unauthenticated("Login failed"))?;
         let from_loopback = parts.extensions.get::<ConnectInfo<SocketAddr>>().is_some_and(|info| info.0.ip().to_canonical().is_loopback());
@@ -42,12 +44,12 @@ impl FromRequestParts<Api> for Caller {
             return refuse(&name, ApiError::Unauthenticated("Not_Authorized"), "wrong name or password").await;
         };
         if !node.may_come_from(&user, from_loopback) {
-            return refuse(&name, ApiError::Unauthorised("User can only log in via localhost"), "not from this machine").await;
+            return refuse(&name, ApiError::Unauthorised("User can only log in via localhost".into()), "not from this machine").await;
         }
         if !user.may(Tag::Management) {
-            return refuse(&name, ApiError::Unauthorised("Not management user"), "Not management user").await;
+            return refuse(&name, ApiError::Unauthorised("Not management user".into()), "Not management user").await;
         }
-        Ok(Self { user, node })
+        Ok(Self { user, node, is_local: false })
     }
 }
 
@@ -135,6 +137,6 @@ impl Caller {
             return Ok(());
         }
         tracing::warn!(user = self.name(), "HTTP access denied: {refusal}");
-        Err(ApiError::Unauthorised(refusal))
+        Err(ApiError::Unauthorised(refusal.into()))
     }
 }

@@ -1,5 +1,7 @@
 //! What the HTTP API answers when it does not do what was asked, in RabbitMQ's words (behaviour §9).
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -19,8 +21,10 @@ pub(super) enum ApiError {
     /// 401: nobody has said who they are, or not rightly.
     Unauthenticated(&'static str),
     /// 401: the user is known and may not.
-    Unauthorised(&'static str),
+    Unauthorised(Cow<'static, str>),
     NotFound,
+    /// 404, with RabbitMQ's reason.
+    Missing(String),
     /// 412: it exists, but is not as was asked for.
     PreconditionFailed(String),
     /// 413.
@@ -58,7 +62,8 @@ impl IntoResponse for ApiError {
             Self::BadRequest(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason),
             Self::Other(error, reason) => (StatusCode::BAD_REQUEST, error, reason),
             Self::Unauthenticated(reason) => (StatusCode::UNAUTHORIZED, "not_authorized", reason.to_owned()),
-            Self::Unauthorised(reason) => (StatusCode::UNAUTHORIZED, "not_authorised", reason.to_owned()),
+            Self::Unauthorised(reason) => (StatusCode::UNAUTHORIZED, "not_authorised", reason.into_owned()),
+            Self::Missing(reason) => (StatusCode::NOT_FOUND, "not_found", reason),
             Self::NotFound => (StatusCode::NOT_FOUND, "Object Not Found", "Not Found".to_owned()),
             Self::PreconditionFailed(reason) => (StatusCode::PRECONDITION_FAILED, "precondition_failed", reason),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "the request's body is too large".to_owned()),

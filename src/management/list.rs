@@ -55,7 +55,7 @@ pub(super) fn respond<T: Row>(rows: Vec<T>, query: &Query) -> Result<Response, A
     let (page, page_size) = (page_number(page)?, page_size(query)?);
     let page_count = filtered_count.div_ceil(page_size).max(1);
     if page > page_count {
-        let reason = format!("page out of range, page: {page} page size: {page_size}, len: {filtered_count}");
+        let reason = format!("Page out of range, page: {page} page size: {page_size}, len: {filtered_count}");
         return Err(ApiError::Other("page_out_of_range", reason));
     }
     let first = (page - 1) * page_size;

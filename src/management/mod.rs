@@ -1,15 +1,21 @@
 //! RabbitMQ's management HTTP API (behaviour §9): the same paths, fields and refusals, over the node as it is at that moment. What
 //! somebody has been told by the broker, a request made afterwards shows.
 
+mod amqp;
 mod auth;
 mod body;
+mod declare;
 mod error;
 mod list;
+mod messages;
 mod permissions;
 mod query;
 mod serve;
 mod users;
+mod values;
 mod vhosts;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -19,6 +25,7 @@ use serde::Serialize;
 use crate::node::password::PasswordHash;
 use crate::node::users::{User, UserLimits};
 use crate::server::Handle;
+use amqp::Amqp;
 use error::ApiError;
 
 pub use serve::{HttpServer, bind};
@@ -30,6 +37,7 @@ const NODE_NAME: &str = "leveret@localhost";
 #[derive(Clone, Debug)]
 struct Api {
     handle: Handle,
+    amqp: Arc<Amqp>,
 }
 
 /// Marks a request that came over the control socket.
@@ -46,6 +54,7 @@ impl Local {
 
 fn router(api: Api) -> Router {
     let resources = Router::new().merge(users::routes()).merge(permissions::routes()).merge(vhosts::routes());
+    let resources = resources.merge(declare::routes()).merge(messages::routes());
     Router::new().nest("/api", resources).fallback(|| async { ApiError::NotFound }).with_state(api)
 }
 

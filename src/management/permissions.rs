@@ -16,6 +16,7 @@ use super::error::ApiError;
 use super::{Api, put};
 use crate::node::permissions::{Permissions, TopicPermissions};
 use crate::node::{Node, Refusal};
+use crate::server::ChangeError;
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -90,7 +91,10 @@ async fn set(
         let is_new = !node.permissions.contains_key(&(Arc::from(&*user), Arc::from(&*vhost)));
         node.set_permissions(&user, &vhost, permissions).map(|()| is_new)
     };
-    Ok(put(api.handle.change_node(change).await?))
+    Ok(put(api.handle.change_node(change).await.map_err(|error| match error {
+        ChangeError::Refused(Refusal::NoUser(_) | Refusal::NoVhost(_)) => ApiError::bad_request("vhost_or_user_not_found"),
+        other => other.into(),
+    })?))
 }
 
 async fn clear(State(api): State<Api>, caller: Caller, Path((vhost, user)): Path<(String, String)>) -> Result<StatusCode, ApiError> {
@@ -135,7 +139,10 @@ async fn topic_set(
         let is_new = !node.topic_permissions.contains_key(&key);
         node.set_topic_permissions(&user, &vhost, exchange, topic).map(|()| is_new)
     };
-    Ok(put(api.handle.change_node(change).await?))
+    Ok(put(api.handle.change_node(change).await.map_err(|error| match error {
+        ChangeError::Refused(Refusal::NoUser(_) | Refusal::NoVhost(_)) => ApiError::bad_request("vhost_or_user_not_found"),
+        other => other.into(),
+    })?))
 }
 
 async fn topic_clear_all(

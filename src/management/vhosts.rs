@@ -18,6 +18,7 @@ use super::query::Query;
 use super::{Api, put};
 use crate::broker::queue::QueueType;
 use crate::node::definitions::limits_to_json;
+use crate::node::permissions::Permissions;
 use crate::node::vhosts::Vhost;
 use crate::node::{Node, Refusal};
 
@@ -103,6 +104,10 @@ async fn put_vhost(State(api): State<Api>, caller: Caller, Path(name): Path<Stri
     let change = |node: &mut Node| {
         let is_new = node.vhost(&name).is_none();
         node.take_vhost(&Json::Object(entry)).map_err(Refusal::Invalid)?;
+        // Who makes a virtual host may use it.
+        if let (true, Some(user), Ok(all)) = (is_new, node.user(caller.name()).cloned(), Permissions::new(".*", ".*", ".*")) {
+            node.set_permissions(&user.name, &name, all)?;
+        }
         Ok(is_new)
     };
     Ok(put(api.handle.change_node(change).await?))

@@ -9,9 +9,10 @@ use core::net::SocketAddr;
 use std::sync::Arc;
 
 use super::users::Refused;
+use super::vhosts::Vhost;
 use super::{Node, Tune};
 use crate::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Output, connection, frame};
-use crate::broker::{Capabilities, Error, Opened, Origin};
+use crate::broker::{Capabilities, Error, Opened, Origin, Rights};
 
 /// How many connections there are; the one at hand does not count yet.
 pub trait Connections {
@@ -50,14 +51,23 @@ pub struct Handshake {
     tuned: Tune,
 }
 
+/// A user that the node itself connects for, after it has made sure who it is.
+#[derive(Clone, Debug)]
+pub struct Trusted {
+    pub user: Arc<str>,
+    /// Whatever is permitted to a user of this name.
+    pub may_everything: bool,
+}
+
 /// Who wants to connect.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     pub address: SocketAddr,
     /// Our end of the connection.
     pub local: SocketAddr,
     /// How many connections the node has beside this one.
     pub other_connections: usize,
+    pub trusted: Option<Trusted>,
 }
 
 /// What a command of the handshake leads to.
@@ -145,7 +155,10 @@ impl Handshake {
         let offered = mechanisms(node);
         let known = offered.split(' ').any(|offered| offered == mechanism);
         let response = start_ok.response.as_bytes();
-        let outcome = node.authenticate(mechanism, response, self.peer.address.ip().is_loopback()).filter(|_| known);
+        let outcome = match &self.peer.trusted {
+            Some(trusted) => Some(Ok(Arc::clone(&trusted.user))),
+            None => node.authenticate(mechanism, response, self.peer.address.ip().is_loopback()).filter(|_| known),
+        };
         match outcome {
             Some(Ok(user)) => self.user = Some(user),
             Some(Err(Refused::Login)) => return Err(Error::login_refused(mechanism)),
@@ -186,35 +199,51 @@ impl Handshake {
     fn open(&mut self, node: &Node, others: &dyn Connections, name: &str) -> Result<Step, Error> {
         let Some(user) = self.user.clone() else { return Err(Error::unexpected_method("opening")) };
         let vhost = node.vhost(name).ok_or_else(|| Error::vhost_not_found(name))?;
-        if let Some(limit) = node.connection_max.filter(|limit| self.peer.other_connections >= *limit) {
-            return Err(Error::node_connection_limit(limit));
+        if self.peer.trusted.is_none() {
+            self.check_limits(node, others, vhost, &user)?;
         }
-        if let Some(limit) = vhost.limits.max_connections.filter(|limit| others.of_vhost(name) >= *limit) {
-            return Err(Error::vhost_connection_limit(name, &user, limit));
-        }
-        // A user that is gone since it logged in has no rights either.
-        let limits = node.user(&user).map(|user| user.limits).unwrap_or_default();
-        if let Some(limit) = limits.max_connections.filter(|limit| others.of_user(&user) >= *limit) {
-            return Err(Error::user_connection_limit(&user, limit));
-        }
-        let rights = node.rights(&user, name).ok_or_else(|| Error::vhost_access_refused(name, &user))?;
+        let rights = match &self.peer.trusted {
+            Some(Trusted { may_everything: true, .. }) => Some(Rights { impersonator: true, ..Rights::all() }),
+            _ => node.rights(&user, name),
+        };
+        let rights = rights.ok_or_else(|| Error::vhost_access_refused(name, &user))?;
         let vhost = Arc::clone(&vhost.name);
+        let mut origin = Origin::new(
+            self.peer.address,
+            self.peer.local,
+            std::mem::take(&mut self.mechanism),
+            &self.client_properties,
+            self.tuned.heartbeat_s,
+        );
+        origin.is_own = self.peer.trusted.is_some();
         let opened = Opened {
             user,
             rights: Arc::new(rights),
             capabilities: self.capabilities,
             frame_max: self.tuned.frame_max as usize,
             channel_max: self.tuned.channel_max,
-            origin: Box::new(Origin::new(
-                self.peer.address,
-                self.peer.local,
-                std::mem::take(&mut self.mechanism),
-                &self.client_properties,
-                self.tuned.heartbeat_s,
-            )),
+            origin: Box::new(origin),
         };
         let connection_name = self.connection_name.take();
         Ok(Step::Open { vhost, opened, heartbeat_s: self.tuned.heartbeat_s, connection_name })
+    }
+}
+
+impl Handshake {
+    /// Behaviour C21, P8, P9. The node's own connections do not count.
+    fn check_limits(&self, node: &Node, others: &dyn Connections, vhost: &Vhost, user: &str) -> Result<(), Error> {
+        if let Some(limit) = node.connection_max.filter(|limit| self.peer.other_connections >= *limit) {
+            return Err(Error::node_connection_limit(limit));
+        }
+        if let Some(limit) = vhost.limits.max_connections.filter(|limit| others.of_vhost(&vhost.name) >= *limit) {
+            return Err(Error::vhost_connection_limit(&vhost.name, user, limit));
+        }
+        // A user that is gone since it logged in has no rights either.
+        let limits = node.user(user).map(|user| user.limits).unwrap_or_default();
+        match limits.max_connections.filter(|limit| others.of_user(user) >= *limit) {
+            Some(limit) => Err(Error::user_connection_limit(user, limit)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+
 use super::inbox::Asked;
 use super::listener::Listening;
 use super::vhosts::ChangeError;
-use super::{Shell, salt};
+use super::{Shell, listener, salt};
 use crate::broker::{Alarms, Input};
 use crate::config::Config;
+use crate::node::handshake::Trusted;
 use crate::node::{Node, Refusal};
 
 /// Cheap to clone.
@@ -67,6 +71,12 @@ impl Handle {
         *self.0.alarms.lock()
     }
 
+    /// The alarms, to be waited for.
+    #[must_use]
+    pub fn on_alarms(&self) -> watch::Receiver<Alarms> {
+        self.0.alarms_told.subscribe()
+    }
+
     #[must_use]
     pub fn memory(&self) -> Memory {
         Memory { used: self.0.held.bytes() + self.0.queued(), limit: self.0.memory_limit }
@@ -105,6 +115,17 @@ impl Handle {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.0.stopping.load(Ordering::Relaxed)
+    }
+
+    /// A connection of the node's own to itself, on which a user needs no password; one who may do everything is told so.
+    ///
+    /// # Errors
+    /// When there can be no more sockets.
+    pub fn connect(&self, user: Arc<str>, may_everything: bool) -> std::io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let trusted = Trusted { user, may_everything };
+        tokio::spawn(listener::serve_own(theirs, trusted, Arc::clone(&self.0)));
+        Ok(ours)
     }
 
     /// Salt for a password.

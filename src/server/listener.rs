@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use super::connection::{self, Arrival};
 use super::transport::{Socket, Transport, proxy};
 use super::{Shell, StartError};
 use crate::config::Config;
+use crate::node::handshake::Trusted;
 
 /// What is served where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,7 +175,7 @@ impl Guest {
         match introduced {
             Ok(()) => {
                 let transport = Transport::Plain(self.socket);
-                connection::serve(Arrival { transport, peer, local: self.local, handshake_ends }, shell).await;
+                connection::serve(Arrival { transport, peer, local: self.local, handshake_ends, trusted: None }, shell).await;
             }
             Err(error) => tracing::info!(%peer, %error, "connection refused"),
         }
@@ -191,6 +192,15 @@ impl Guest {
         }
         Ok(())
     }
+}
+
+/// Serves the node's own end of a connection to itself.
+pub(super) async fn serve_own(stream: UnixStream, trusted: Trusted, shell: Arc<Shell>) {
+    let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    let handshake_ends = Instant::now() + Duration::from_millis(shell.config.handshake_timeout_ms);
+    let transport = Transport::Plain(Socket::Unix(stream));
+    let arrival = Arrival { transport, peer: here, local: here, handshake_ends, trusted: Some(trusted) };
+    connection::serve(arrival, shell).await;
 }
 
 /// One of the node's connections, for as long as this lives.

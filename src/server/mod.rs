@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::broker::{Alarms, Broker, Effects, Input, Settings, Timestamp};
 use crate::config::{self, Config};
@@ -84,6 +84,8 @@ struct Shell {
     alarm: AtomicBool,
     /// What all loops know, or are about to.
     alarms: Mutex<Alarms>,
+    /// The same, for who waits for it to change.
+    alarms_told: watch::Sender<Alarms>,
     /// The disk fails, and the disk is short of room.
     disk_fails: AtomicBool,
     disk_short: AtomicBool,
@@ -209,6 +211,7 @@ impl Shell {
         // Under the lock, so that every loop hears of the last change last.
         let loops = self.loops();
         loops.iter().for_each(|broker_loop| broker_loop.push_alarms(alarms));
+        self.alarms_told.send_replace(alarms);
         drop(known);
         loops.iter().for_each(BrokerLoop::poke);
     }
@@ -300,6 +303,7 @@ impl Server {
             retired: Mutex::new(retired),
             admitted: Mutex::default(),
             alarms: Mutex::default(),
+            alarms_told: watch::Sender::default(),
             disk_fails: AtomicBool::new(false),
             disk_short: AtomicBool::new(false),
             storage: opened.as_ref().map(|opened| Arc::clone(&opened.storage)),

@@ -1,8 +1,11 @@
 //! The real binary's HTTP API, with clients that use AMQP beside it.
 
 mod access;
+mod amqp;
+mod declare;
 mod http;
 mod users;
+mod vhosts;
 
 #[path = "../server/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the tests of the server, which use all of it")]

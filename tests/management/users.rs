@@ -41,7 +41,8 @@ fn what_is_no_user() {
         "bad_request",
         "[{key_missing,write},{key_missing,read}]",
     );
-    http.put("/api/permissions/%2F/nobody", &json!({"configure": "", "write": "", "read": ""})).is(404);
+    let none = json!({"configure": "", "write": "", "read": ""});
+    http.put("/api/permissions/%2F/nobody", &none).refuses(400, "bad_request", "vhost_or_user_not_found");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::vhosts::Place;
 use crate::amqp::frame::PROTOCOL_HEADER;
 use crate::amqp::{Command, Decoder, Output};
 use crate::broker::ConnectionId;
-use crate::node::handshake::{Handshake, Peer, Step};
+use crate::node::handshake::{Handshake, Peer, Step, Trusted};
 use back_pressure::{HANG_UP_CHECK, TURN, Turn, has_hung_up};
 use timers::Timers;
 
@@ -88,8 +88,9 @@ struct Connection {
     hung_up: bool,
     /// The last batch published something: the inbox has to have room before the next one.
     gated: bool,
-    /// Where the connection is counted.
+    /// Where the connection is counted; the node's own are not.
     place: Option<Place>,
+    trusted: Option<Trusted>,
 }
 
 /// What a read brought.
@@ -109,11 +110,13 @@ pub(super) struct Arrival {
     pub(super) local: SocketAddr,
     /// When the virtual host has to be open.
     pub(super) handshake_ends: Instant,
+    /// Whom the node itself connects for.
+    pub(super) trusted: Option<Trusted>,
 }
 
 /// Serves a connection to its end.
 pub(super) async fn serve(arrival: Arrival, shell: Arc<Shell>) {
-    let Arrival { transport, peer, local, handshake_ends } = arrival;
+    let Arrival { transport, peer, local, handshake_ends, trusted } = arrival;
     let config = &shell.config;
     let decoder = Decoder::new(config.initial_frame_max as usize, config.frame_max as usize, shell.settings.max_message_size);
     let largest_message = usize::try_from(shell.settings.max_message_size).unwrap_or(usize::MAX);
@@ -134,6 +137,7 @@ pub(super) async fn serve(arrival: Arrival, shell: Arc<Shell>) {
         hung_up: false,
         gated: false,
         place: None,
+        trusted,
     };
     let why = connection.run(handshake_ends).await;
     if let Phase::Running(id, broker_loop) = &connection.phase {
@@ -333,8 +337,8 @@ impl Connection {
         let mut eight = [0; 8];
         eight[..header.len()].copy_from_slice(header);
         let mut out = Output::default();
-        let other_connections = self.shell.connections.load(Ordering::SeqCst) - 1;
-        let peer = Peer { address: self.shared.peer, local: self.local, other_connections };
+        let other_connections = self.shell.connections.load(Ordering::SeqCst).saturating_sub(1);
+        let peer = Peer { address: self.shared.peer, local: self.local, other_connections, trusted: self.trusted.clone() };
         match Handshake::begin(&self.shell.node(), eight, peer, &mut out) {
             Ok(handshake) => self.phase = Phase::Negotiating(Box::new(handshake)),
             Err(answer) => {
@@ -357,7 +361,7 @@ impl Connection {
             // Counted and admitted at once, or more than one could be the last.
             let mut admitted = self.shell.admitted.lock();
             let step = handshake.command(&self.shell.node(), &*admitted, command, &mut out);
-            if let Step::Open { vhost, opened, .. } = &step {
+            if let (Step::Open { vhost, opened, .. }, None) = (&step, &self.trusted) {
                 admitted.add(vhost, &opened.user);
                 let (vhost, user) = (Arc::clone(vhost), Arc::clone(&opened.user));
                 self.place = Some(Place { shell: Arc::downgrade(&self.shell), vhost, user });
