@@ -73,7 +73,7 @@ impl Repair {
 #[derive(Args)]
 struct Show {
     /// Only say what is wrong with a file, if anything is
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["amqp", "http", "data_dir", "in_memory", "config", "compat", "log"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["amqp", "amqps", "tls", "unix", "http", "data_dir", "in_memory", "config", "compat", "log"])]
     check: Option<PathBuf>,
     /// Say what each key means
     #[arg(long)]
@@ -119,6 +119,12 @@ struct Serve {
     /// Address to serve AMQP on; port 0 picks a free one [default: 127.0.0.1:5672]
     #[arg(long, value_name = "ADDRESS")]
     amqp: Option<SocketAddr>,
+    /// Address to serve AMQP over TLS on; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS")]
+    amqps: Option<SocketAddr>,
+    /// Where the certificate for TLS comes from instead of the configuration file: auto makes one for development
+    #[arg(long, value_name = "auto", value_parser = ["auto"])]
+    tls: Option<String>,
     /// Path of a socket to serve AMQP on for clients on this machine
     #[arg(long, value_name = "PATH")]
     unix: Option<PathBuf>,
@@ -162,6 +168,10 @@ impl Serve {
             sources.forget("listeners.tcp");
             sources.set("listeners.tcp.default", &address.to_string(), Origin::CommandLine("--amqp"));
         }
+        if let Some(address) = self.amqps {
+            sources.forget("listeners.ssl");
+            sources.set("listeners.ssl.default", &address.to_string(), Origin::CommandLine("--amqps"));
+        }
         if let Some(address) = self.http {
             ["management.tcp.ip", "management.listener.ip", "management.listener.port"].into_iter().for_each(|key| sources.forget(key));
             sources.set("management.tcp.port", &address.to_string(), Origin::CommandLine("--http"));
@@ -185,6 +195,7 @@ impl Serve {
     fn complete(self, config: &mut Config) {
         config.ready_file = self.ready_file;
         config.data_dir = self.data_dir.or_else(|| config.data_dir.take());
+        config.tls.auto = self.tls.is_some();
         config.unix_listener = self.unix.or_else(|| config.unix_listener.take());
     }
 }

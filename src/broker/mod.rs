@@ -60,7 +60,7 @@ pub use dead_letter::Reason;
 pub use delayed::DelayedSnapshot;
 pub use effects::{Action, ConnectionId, Effects, Refusal, Release};
 pub use error::Error;
-pub use origin::Origin;
+pub use origin::{Origin, PeerCertificate, Ssl};
 pub use paging::{Load, Loaded, Purpose, Spill, Unneeded};
 pub use recovery::Unreadable;
 pub use rights::{Pattern, Rights, TopicRights};

@@ -18,12 +18,37 @@ pub struct Origin {
     pub heartbeat_s: u16,
     /// The node has connected to itself, for somebody who uses its HTTP API.
     pub is_own: bool,
+    /// What TLS has agreed on, over TLS.
+    pub ssl: Option<Box<Ssl>>,
+}
+
+/// A connection over TLS, in RabbitMQ's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ssl {
+    /// `tlsv1.2`, `tlsv1.3`.
+    pub protocol: &'static str,
+    /// `any` in TLS 1.3.
+    pub key_exchange: String,
+    pub cipher: String,
+    pub hash: &'static str,
+    /// The client's certificate, where it has shown one that was checked.
+    pub certificate: Option<PeerCertificate>,
+}
+
+/// Names as in RFC 4514, times as in ISO 8601.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerCertificate {
+    pub subject: String,
+    pub issuer: String,
+    /// `from - to`.
+    pub validity: String,
 }
 
 impl Origin {
     #[must_use]
     pub fn new(peer: SocketAddr, local: SocketAddr, mechanism: String, client_properties: &FieldTable, heartbeat_s: u16) -> Self {
-        Self { peer, local, mechanism, client_properties: table::encode(client_properties).into(), heartbeat_s, is_own: false }
+        let client_properties = table::encode(client_properties).into();
+        Self { peer, local, mechanism, client_properties, heartbeat_s, is_own: false, ssl: None }
     }
 
     #[must_use]
@@ -41,6 +66,7 @@ impl Origin {
 impl Default for Origin {
     fn default() -> Self {
         let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        Self { peer: nowhere, local: nowhere, mechanism: String::new(), client_properties: Box::default(), heartbeat_s: 0, is_own: false }
+        let mechanism = String::new();
+        Self { peer: nowhere, local: nowhere, mechanism, client_properties: Box::default(), heartbeat_s: 0, is_own: false, ssl: None }
     }
 }

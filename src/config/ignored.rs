@@ -26,7 +26,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "",
         &[
-            "anonymous_login_pass anonymous_login_user auth_backends.$ auth_backends.$.authn auth_backends.$.authz auth_mechanisms.$ \
+            "anonymous_login_pass anonymous_login_user auth_backends.$ auth_backends.$.authn auth_backends.$.authz \
              background_gc_enabled background_gc_target_interval classic_queue.default_version collect_statistics \
              consumer_disconnected_timeout default_worker_pool_size delegate_count erlang.K hipe_compile http_dispatch.access_log_dir \
              link_max_per_session memory_monitor_interval message_store_shutdown_timeout metadata_store.khepri.default_timeout \
@@ -41,9 +41,9 @@ const GROUPS: &[(&str, &[&str])] = &[
              queue_types.quorum.enabled queue_types.stream.enabled runtime_parameters.limits.$",
         ],
     ),
-    ("listeners", &["ssl ssl.$"]),
+    ("listeners", &["ssl"]),
     ("ssl_options", &[TLS]),
-    ("", &["ssl_allow_poodle_attack ssl_cert_login_from ssl_cert_login_san_index ssl_cert_login_san_type ssl_handshake_timeout"]),
+    ("", &["ssl_allow_poodle_attack ssl_handshake_timeout"]),
     ("tcp_listen_options", &[SOCKET]),
     ("definitions", &["hashing.algorithm https.url"]),
     ("definitions.tls", &[TLS]),

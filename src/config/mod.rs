@@ -9,6 +9,7 @@ pub mod logging;
 mod sources;
 mod syntax;
 mod system;
+mod tls;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use crate::node::{Node, Tune};
 use logging::Logging;
 
 pub use sources::{FileError, Origin, Sources};
+pub use tls::{LoginFrom, SanType, Tls, TlsVersion};
 pub use values::{level, profile};
 
 /// How much memory messages may take before publishers are blocked.
@@ -94,6 +96,9 @@ pub struct Config {
     pub unix_listener: Option<PathBuf>,
     /// A connection over TCP begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+    pub tls: Tls,
+    /// What connection.start offers, by their numbers; when there are none, what the profile does.
+    pub auth_mechanisms: BTreeMap<u32, String>,
     pub http: SocketAddr,
     pub prometheus: SocketAddr,
     /// Whether metrics of each queue, connection and channel are at /metrics, instead of their sums.
@@ -178,6 +183,8 @@ impl Default for Config {
             listeners: BTreeMap::new(),
             unix_listener: None,
             proxy_protocol: false,
+            tls: Tls::default(),
+            auth_mechanisms: BTreeMap::new(),
             http: here(15672),
             prometheus: here(15692),
             per_object_metrics: false,
@@ -268,6 +275,7 @@ impl Config {
     pub fn node(&self) -> Node {
         Node {
             settings: Arc::new(self.settings()),
+            mechanisms: self.auth_mechanisms.values().cloned().collect(),
             connection_max: self.connection_max,
             loopback_users: self.loopback_users.clone(),
             anonymous_user: self.default_user.as_str().into(),

@@ -12,7 +12,7 @@ use super::users::Refused;
 use super::vhosts::Vhost;
 use super::{Node, Tune};
 use crate::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Output, connection, frame};
-use crate::broker::{Capabilities, Error, Opened, Origin, Rights};
+use crate::broker::{Capabilities, Error, Opened, Origin, Rights, Ssl};
 
 /// How many connections there are; the one at hand does not count yet.
 pub trait Connections {
@@ -68,6 +68,10 @@ pub struct Peer {
     /// How many connections the node has beside this one.
     pub other_connections: usize,
     pub trusted: Option<Trusted>,
+    /// What TLS has agreed on, over TLS.
+    pub ssl: Option<Box<Ssl>>,
+    /// The user that the client's certificate names, for EXTERNAL.
+    pub certificate_user: Option<String>,
 }
 
 /// What a command of the handshake leads to.
@@ -112,7 +116,7 @@ impl Handshake {
             version_major: 0,
             version_minor: 9,
             server_properties: server_properties(profile.version),
-            mechanisms: mechanisms(node).into(),
+            mechanisms: mechanisms(node, peer.ssl.is_some()).into(),
             locales: "en_US".into(),
         };
         out.method(0, &AMQPClass::Connection(connection::AMQPMethod::Start(start)));
@@ -152,12 +156,14 @@ impl Handshake {
         self.read_client_properties(&start_ok.client_properties);
         let mechanism = start_ok.mechanism.as_str();
         mechanism.clone_into(&mut self.mechanism);
-        let offered = mechanisms(node);
+        let offered = mechanisms(node, self.peer.ssl.is_some());
         let known = offered.split(' ').any(|offered| offered == mechanism);
         let response = start_ok.response.as_bytes();
-        let outcome = match &self.peer.trusted {
-            Some(trusted) => Some(Ok(Arc::clone(&trusted.user))),
-            None => node.authenticate(mechanism, response, self.peer.address.ip().is_loopback()).filter(|_| known),
+        let from_loopback = self.peer.address.ip().is_loopback();
+        let outcome = match (&self.peer.trusted, mechanism) {
+            (Some(trusted), _) => Some(Ok(Arc::clone(&trusted.user))),
+            (None, "EXTERNAL") => Some(node.vouched_for(self.peer.certificate_user.as_deref(), from_loopback)).filter(|_| known),
+            (None, _) => node.authenticate(mechanism, response, from_loopback).filter(|_| known),
         };
         match outcome {
             Some(Ok(user)) => self.user = Some(user),
@@ -208,14 +214,11 @@ impl Handshake {
         };
         let rights = rights.ok_or_else(|| Error::vhost_access_refused(name, &user))?;
         let vhost = Arc::clone(&vhost.name);
-        let mut origin = Origin::new(
-            self.peer.address,
-            self.peer.local,
-            std::mem::take(&mut self.mechanism),
-            &self.client_properties,
-            self.tuned.heartbeat_s,
-        );
+        let Peer { address, local, .. } = self.peer;
+        let mechanism = std::mem::take(&mut self.mechanism);
+        let mut origin = Origin::new(address, local, mechanism, &self.client_properties, self.tuned.heartbeat_s);
         origin.is_own = self.peer.trusted.is_some();
+        origin.ssl = self.peer.ssl.take();
         let opened = Opened {
             user,
             rights: Arc::new(rights),
@@ -265,7 +268,12 @@ fn refuse(error: &Error, class_method: (u16, u16), out: &mut Output) -> Step {
     Step::Close { why: error.reply_text() }
 }
 
-fn mechanisms(node: &Node) -> String {
+/// EXTERNAL needs TLS, but not a certificate: who has none is told so by the refusal (behaviour C5).
+fn mechanisms(node: &Node, over_tls: bool) -> String {
+    if !node.mechanisms.is_empty() {
+        let offered = node.mechanisms.iter().map(String::as_str).filter(|name| over_tls || *name != "EXTERNAL");
+        return offered.collect::<Vec<_>>().join(" ");
+    }
     let anonymous = if node.settings.profile.anonymous { " ANONYMOUS" } else { "" };
     format!("PLAIN AMQPLAIN{anonymous}")
 }

@@ -27,6 +27,8 @@ use vhosts::Vhost;
 pub struct Node {
     pub settings: Arc<Settings>,
     pub tune: Tune,
+    /// What connection.start offers; when there are none, what the profile does.
+    pub mechanisms: Vec<String>,
     /// How many connections the node takes (behaviour C21).
     pub connection_max: Option<usize>,
     /// Who may log in from this machine only (behaviour C10).

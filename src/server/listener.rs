@@ -1,4 +1,4 @@
-//! Where clients come in: TCP, and sockets of this machine.
+//! Where clients come in: TCP, TCP with TLS, and sockets of this machine.
 
 use std::fmt;
 use std::io;
@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use super::connection::{self, Arrival};
+use super::tls::Tls;
 use super::transport::{Socket, Transport, proxy};
 use super::{Shell, StartError};
 use crate::config::Config;
@@ -20,7 +21,7 @@ use crate::node::handshake::Trusted;
 /// What is served where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
-    /// In RabbitMQ's words: `amqp`, `http`.
+    /// In RabbitMQ's words: `amqp`, `amqp/ssl`, `http`.
     pub protocol: &'static str,
     pub address: Address,
 }
@@ -47,6 +48,9 @@ impl fmt::Display for Address {
     }
 }
 
+/// What RabbitMQ calls AMQP over TLS.
+pub(super) const SSL: &str = "amqp/ssl";
+
 #[derive(Debug)]
 enum Door {
     Tcp(TcpListener),
@@ -67,7 +71,10 @@ pub(super) struct Listener {
 pub(super) async fn open(config: &Config) -> Result<Vec<Listener>, StartError> {
     let mut listeners = Vec::new();
     for address in config.tcp_listeners() {
-        listeners.push(tcp(address).await?);
+        listeners.push(tcp(address, "amqp").await?);
+    }
+    for address in config.ssl_listeners() {
+        listeners.push(tcp(address, SSL).await?);
     }
     if let Some(path) = &config.unix_listener {
         listeners.push(unix(path).await?);
@@ -75,12 +82,12 @@ pub(super) async fn open(config: &Config) -> Result<Vec<Listener>, StartError> {
     Ok(listeners)
 }
 
-async fn tcp(address: SocketAddr) -> Result<Listener, StartError> {
+async fn tcp(address: SocketAddr, protocol: &'static str) -> Result<Listener, StartError> {
     let failed = |error: io::Error| StartError(format!("cannot listen for AMQP on {address}: {error}"));
     // This sets SO_REUSEADDR.
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = Address::Ip(listener.local_addr().map_err(failed)?);
-    Ok(Listener { door: Door::Tcp(listener), listening: Listening { protocol: "amqp", address } })
+    Ok(Listener { door: Door::Tcp(listener), listening: Listening { protocol, address } })
 }
 
 async fn unix(path: &Path) -> Result<Listener, StartError> {
@@ -131,9 +138,10 @@ impl Listener {
 
     /// Accepts for as long as the node runs.
     pub(super) async fn accept(self, shell: Arc<Shell>) {
-        let kind = match &self.door {
-            Door::Unix(_) => "unix socket",
-            Door::Tcp(_) => "TCP",
+        let kind = match (&self.door, self.listening.protocol) {
+            (Door::Unix(_), _) => "unix socket",
+            (Door::Tcp(_), SSL) => "TLS (SSL)",
+            (Door::Tcp(_), _) => "TCP",
         };
         // In RabbitMQ's words, which test containers wait for.
         tracing::info!("started {kind} listener on {}", self.listening.address);
@@ -144,7 +152,7 @@ impl Listener {
                         continue;
                     }
                     let guest = Guest { socket, peer, local, counted: Counted::new(&shell) };
-                    tokio::spawn(guest.welcome());
+                    tokio::spawn(guest.welcome(self.listening.protocol == SSL));
                 }
                 Err(error) => {
                     // Out of file descriptors, mostly: trying again at once would only burn a core.
@@ -166,15 +174,15 @@ struct Guest {
 
 impl Guest {
     /// Learns what has to be known before AMQP, and serves the connection to its end.
-    async fn welcome(mut self) {
+    async fn welcome(mut self, over_tls: bool) {
         let shell = Arc::clone(&self.counted.0);
         let handshake_ends = Instant::now() + Duration::from_millis(shell.config.handshake_timeout_ms);
         let introduced = tokio::time::timeout_at(handshake_ends, self.introduced_by_proxy(&shell.config)).await;
         let introduced = introduced.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "handshake_timeout")));
         let peer = self.peer;
-        match introduced {
-            Ok(()) => {
-                let transport = Transport::Plain(self.socket);
+        let transport = introduced.and_then(|()| if over_tls { encrypted(self.socket, &shell) } else { Ok(Transport::Plain(self.socket)) });
+        match transport {
+            Ok(transport) => {
                 connection::serve(Arrival { transport, peer, local: self.local, handshake_ends, trusted: None }, shell).await;
             }
             Err(error) => tracing::info!(%peer, %error, "connection refused"),
@@ -192,6 +200,12 @@ impl Guest {
         }
         Ok(())
     }
+}
+
+fn encrypted(socket: Socket, shell: &Shell) -> io::Result<Transport> {
+    let certificates = shell.certificates.as_ref().ok_or_else(|| io::Error::other("no certificate"))?;
+    let layer = Tls::new(certificates.current()).map_err(io::Error::other)?;
+    Ok(Transport::layered(socket, Box::new(layer)))
 }
 
 /// Serves the node's own end of a connection to itself.

@@ -11,6 +11,7 @@ mod node_file;
 mod outbox;
 mod ready_file;
 mod storage;
+pub mod tls;
 mod transport;
 mod vhosts;
 
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::broker::{Alarms, Broker, Effects, Input, Settings, Timestamp};
@@ -36,6 +37,7 @@ use inbox::Administration;
 use node_file::NodeFile;
 use outbox::Held;
 use storage::Storage;
+use tls::Certificates;
 use vhosts::Admitted;
 
 pub use handle::{Disk, Handle, Memory};
@@ -105,6 +107,8 @@ struct Shell {
     /// Told when a connection ends.
     ended: Notify,
     stopping: AtomicBool,
+    /// What TLS is served with, where it is.
+    certificates: Option<Arc<Certificates>>,
     started: SystemTime,
     listening: Mutex<Vec<Listening>>,
 }
@@ -247,7 +251,7 @@ impl Server {
     /// # Errors
     /// A definitions file that is refused, an address that cannot be bound, signals that cannot be caught.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let hangup = signal(SignalKind::hangup()).map_err(|error| StartError(format!("cannot catch SIGHUP: {error}")))?;
+        let hangup = hangup_signal()?;
         let mut node = config.node();
         let node_file = config.data_dir.as_deref().map(NodeFile::in_directory);
         let definitions = definitions::load(&config)?;
@@ -293,6 +297,7 @@ impl Server {
                 retired.push(Arc::new(BrokerLoop::new(broker, keeper)));
             }
         }
+        let certificates = certificates(&config)?;
         let memory_limit = config.memory_limit();
         let shell = Arc::new(Shell {
             settings,
@@ -319,6 +324,7 @@ impl Server {
             connections: AtomicUsize::new(0),
             ended: Notify::new(),
             stopping: AtomicBool::new(false),
+            certificates,
             started: SystemTime::now(),
             listening: Mutex::default(),
             config,
@@ -363,7 +369,10 @@ impl Server {
                 Some(dir) => format!("data in {}", dir.display()),
                 None => "everything is kept in memory".to_owned(),
             };
-            let served: Vec<String> = self.listening().iter().map(|l| format!("{} {}", l.protocol, l.address)).collect();
+            let mut served: Vec<String> = self.listening().iter().map(|l| format!("{} {}", l.protocol, l.address)).collect();
+            if config.tls.auto {
+                served.push(format!("development certificate in {}", tls::directory(config).display()));
+            }
             println!("leveret {version}: Server startup complete; {}; http {http}; {kept}", served.join("; "));
         }
         match &config.ready_file {
@@ -417,6 +426,21 @@ pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
             _ = int.recv() => {}
         }
     })
+}
+
+fn hangup_signal() -> Result<Signal, StartError> {
+    signal(SignalKind::hangup()).map_err(|error| StartError(format!("cannot catch SIGHUP: {error}")))
+}
+
+/// Reads the certificates, now and at each SIGHUP, if anything is served over TLS.
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, StartError> {
+    if config.ssl_listeners().is_empty() {
+        return Ok(None);
+    }
+    let loaded = Certificates::load(config).map_err(|error| StartError(error.to_string()))?;
+    let loaded = Arc::new(loaded);
+    tokio::spawn(Arc::clone(&loaded).reload(hangup_signal()?, config.clone()));
+    Ok(Some(loaded))
 }
 
 /// Time for the core.

@@ -43,6 +43,8 @@ struct Outbox {
     written: usize,
     /// Bytes not written yet, beside those that are barred.
     pending: usize,
+    /// Bytes that the transport had taken and the socket had not, as last added to what is held.
+    unsent: usize,
     /// Outputs that must not leave before what was written down in their round is safe, and those behind them, by round.
     barred: VecDeque<(u64, Vec<Chunk>)>,
     barred_bytes: usize,
@@ -191,19 +193,19 @@ impl Shared {
 
     /// Bytes that could be written.
     pub(super) fn pending(&self) -> usize {
-        self.outbox.lock().pending
+        self.outbox.lock().pending + self.transport.unsent()
     }
 
     /// Whether nothing is left to be sent, now or later.
     pub(super) fn is_drained(&self) -> bool {
         let outbox = self.outbox.lock();
-        outbox.pending == 0 && outbox.barred_bytes == 0
+        outbox.pending == 0 && outbox.barred_bytes == 0 && self.transport.unsent() == 0
     }
 
     /// Writes what the socket takes now.
     pub(super) fn flush(&self, report_below: usize) -> Flushed {
         let mut outbox = self.outbox.lock();
-        let before = outbox.pending;
+        let before = outbox.pending + outbox.unsent;
         while outbox.pending > 0 && !outbox.failed {
             match self.write(&outbox) {
                 Ok(n) => {
@@ -214,8 +216,13 @@ impl Shared {
                 Err(_) => outbox.fail(),
             }
         }
-        let (pending, failed) = (outbox.pending, outbox.failed);
-        self.held.remove(before - pending);
+        outbox.unsent = self.flush_transport(&mut outbox);
+        let (pending, failed) = (outbox.pending + outbox.unsent, outbox.failed);
+        if pending <= before {
+            self.held.remove(before - pending);
+        } else {
+            self.held.add(pending - before);
+        }
         if failed {
             self.held.remove(std::mem::take(&mut outbox.barred_bytes));
             outbox.barred.clear();
@@ -227,6 +234,18 @@ impl Shared {
             self.wake.notify_one();
         }
         Flushed { pending: waits, report }
+    }
+
+    /// Writes what the transport has taken before, and returns how much of it is left.
+    fn flush_transport(&self, outbox: &mut Outbox) -> usize {
+        if self.transport.unsent() == 0 {
+            return 0;
+        }
+        match self.transport.try_flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => outbox.fail(),
+            _ => {}
+        }
+        if outbox.failed { 0 } else { self.transport.unsent() }
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -253,7 +272,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         let outbox = self.outbox.get_mut();
-        self.held.remove(outbox.pending + outbox.barred_bytes);
+        self.held.remove(outbox.pending + outbox.unsent + outbox.barred_bytes);
     }
 }
 
@@ -295,7 +314,7 @@ pub(super) fn spare_buffer() -> Option<Vec<u8>> {
     SPARE.with_borrow_mut(Vec::pop)
 }
 
-fn keep_buffer(mut buffer: Vec<u8>) {
+pub(super) fn keep_buffer(mut buffer: Vec<u8>) {
     SPARE.with_borrow_mut(|spare| {
         if spare.len() < KEPT_BUFFERS && buffer.capacity() <= KEPT_CAPACITY {
             buffer.clear();

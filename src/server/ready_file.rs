@@ -4,13 +4,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::StartError;
-use super::listener::{Address, Listening};
+use super::listener::{Address, Listening, SSL};
 
 pub(super) fn write(path: &Path, listening: &[Listening], http: SocketAddr) -> Result<(), StartError> {
     let first = |protocol| listening.iter().find(|l| l.protocol == protocol && matches!(l.address, Address::Ip(_)));
     let mut ready = serde_json::json!({ "amqp": null, "http": http.to_string(), "pid": std::process::id() });
     if let Some(amqp) = first("amqp") {
         ready["amqp"] = amqp.address.to_string().into();
+    }
+    // Only where there is one: whoever reads the file may not expect it.
+    if let Some(amqps) = first(SSL) {
+        ready["amqps"] = amqps.address.to_string().into();
     }
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{}", std::process::id()));

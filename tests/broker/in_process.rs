@@ -97,7 +97,8 @@ enum Phase {
 /// The clients' ends of connections count up.
 fn peer(id: ConnectionId) -> Peer {
     let at = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-    Peer { address: at(50_000 + u16::try_from(id.0).expect("a few connections")), local: at(5672), other_connections: 0, trusted: None }
+    let address = at(50_000 + u16::try_from(id.0).expect("a few connections"));
+    Peer { address, local: at(5672), other_connections: 0, trusted: None, ssl: None, certificate_user: None }
 }
 
 impl World {

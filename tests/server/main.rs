@@ -19,5 +19,7 @@ mod shutdown;
 mod slow_reader;
 mod support;
 mod time;
+mod tls;
 mod unauthenticated;
+mod unix_socket;
 mod watching;

@@ -3,6 +3,7 @@
 use crate::support::broker::Broker;
 use crate::support::eventually;
 use crate::support::raw::Raw;
+use crate::support::tls::{self, Authority, Trust, Tunnel};
 use crate::support::wire;
 
 /// Version 2 of a connection over TCP and IPv4, with an extension.
@@ -80,4 +81,13 @@ fn what_is_no_header_is_closed_unanswered() {
         let mut raw = introduced(&broker, start);
         assert!(raw.all().is_empty(), "{start:?}");
     }
+}
+
+#[test]
+fn the_header_comes_before_tls() {
+    let authority = Authority::new();
+    let broker = tls::broker(&authority, "proxy_protocol = true\n");
+    let trust = Trust::in_authority(&authority.certificate);
+    let tunnel = Tunnel::introduced(broker.tls_address(), &version_2([127, 0, 0, 9]), &trust);
+    Raw::channel_at(tunnel.address).round_trip_on_new_queue("q");
 }

@@ -205,14 +205,17 @@ impl Broker {
             headers.text("vhost", &broker.vhost);
             headers.text("user", &opened.user);
             headers.text("protocol", "{0,9,1}");
-            for name in ["ssl_hash", "ssl_cipher", "ssl_key_exchange", "ssl_protocol"] {
-                headers.text(name, "");
-            }
+            let ssl = origin.ssl.as_deref();
+            headers.text("ssl_hash", ssl.map_or("", |ssl| ssl.hash));
+            headers.text("ssl_cipher", ssl.map_or("", |ssl| &ssl.cipher));
+            headers.text("ssl_key_exchange", ssl.map_or("", |ssl| &ssl.key_exchange));
+            headers.text("ssl_protocol", ssl.map_or("", |ssl| ssl.protocol));
             headers.text("auth_mechanism", &origin.mechanism);
-            for name in ["peer_cert_validity", "peer_cert_issuer", "peer_cert_subject"] {
-                headers.text(name, "");
-            }
-            headers.flag("ssl", false);
+            let certificate = ssl.and_then(|ssl| ssl.certificate.as_ref());
+            headers.text("peer_cert_validity", certificate.map_or("", |certificate| &certificate.validity));
+            headers.text("peer_cert_issuer", certificate.map_or("", |certificate| &certificate.issuer));
+            headers.text("peer_cert_subject", certificate.map_or("", |certificate| &certificate.subject));
+            headers.flag("ssl", ssl.is_some());
             headers.text("peer_host", &host(origin.peer.ip()));
             headers.text("host", &host(origin.local.ip()));
             headers.number("peer_port", origin.peer.port().into());

@@ -3,6 +3,7 @@
 
 mod broker;
 mod node;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -72,7 +73,7 @@ impl Key {
 
 /// All tables, in the order in which keys are set and printed. What comes later has the last word.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    [node::NODE, node::LOG, node::LISTENERS, broker::LIMITS, broker::USERS, broker::QUEUES, node::DEFINITIONS, node::STATISTICS]
+    [node::NODE, node::LOG, node::LISTENERS, tls::TLS, broker::LIMITS, broker::USERS, broker::QUEUES, node::DEFINITIONS, node::STATISTICS]
         .into_iter()
         .flatten()
 }

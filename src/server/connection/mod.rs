@@ -13,20 +13,21 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::time::Instant;
 
-use super::Shell;
 use super::broker_loop::BrokerLoop;
 use super::outbox::{Leaves, Shared};
-use super::transport::Transport;
+use super::transport::{self, Transport};
 use super::vhosts::Place;
+use super::{Shell, tls};
 use crate::amqp::frame::PROTOCOL_HEADER;
 use crate::amqp::{Command, Decoder, Output};
-use crate::broker::ConnectionId;
+use crate::broker::{ConnectionId, Ssl};
 use crate::node::handshake::{Handshake, Peer, Step, Trusted};
 use back_pressure::{HANG_UP_CHECK, TURN, Turn, has_hung_up};
 use timers::Timers;
 
 /// What one read brings at most, in bytes. The buffer is the thread's, not the connection's.
 const READ_SIZE: usize = 256 * 1024;
+const _: () = assert!(READ_SIZE >= transport::ROOM);
 /// A read that brings this many bytes may be followed at once by the next.
 const LARGE_READ: usize = 16 * 1024;
 /// How many times what stops deliveries may wait for a socket before its client is not read any more.
@@ -144,6 +145,10 @@ pub(super) async fn serve(arrival: Arrival, shell: Arc<Shell>) {
         broker_loop.disconnected(*id);
     }
     connection.account(0);
+    if why.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
+        // TLS has failed: the alert that says why must not be lost.
+        linger(&connection.shared.transport, false).await;
+    }
     match why {
         Ok(()) => tracing::debug!(%peer, "connection closed"),
         Err(error) => tracing::info!(%peer, %error, "connection lost"),
@@ -166,14 +171,15 @@ async fn linger(transport: &Transport, answer_first: bool) {
     let until_closed = async {
         let mut says_no_more = !answer_first;
         if says_no_more {
-            let _ = transport.say_no_more();
+            let _ = transport.say_no_more().await;
         }
         while transport.ready(Interest::READABLE).await.is_ok() {
-            let read = READ_BUFFER.with_borrow_mut(|buffer| transport.try_read(buffer));
+            // Past any layer: what it says does not matter any more.
+            let read = READ_BUFFER.with_borrow_mut(|buffer| transport.socket().try_read(buffer));
             match read {
                 Ok(n) if n > 0 => {
                     if !std::mem::replace(&mut says_no_more, true) {
-                        let _ = transport.say_no_more();
+                        let _ = transport.say_no_more().await;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -332,13 +338,22 @@ impl Connection {
         }
     }
 
+    /// What TLS has agreed on, and the user that the client's certificate names.
+    fn told_by_tls(&self) -> (Option<Box<Ssl>>, Option<String>) {
+        let options = &self.shell.config.tls;
+        let told = self.shared.transport.with_tls(|session| (tls::ssl(session), tls::login_name(session, options)));
+        told.map_or((None, None), |(ssl, name)| (Some(Box::new(ssl)), name))
+    }
+
     fn begin(&mut self) {
         let Phase::Header(header) = &self.phase else { return };
         let mut eight = [0; 8];
         eight[..header.len()].copy_from_slice(header);
         let mut out = Output::default();
         let other_connections = self.shell.connections.load(Ordering::SeqCst).saturating_sub(1);
-        let peer = Peer { address: self.shared.peer, local: self.local, other_connections, trusted: self.trusted.clone() };
+        let (ssl, certificate_user) = self.told_by_tls();
+        let trusted = self.trusted.clone();
+        let peer = Peer { address: self.shared.peer, local: self.local, other_connections, trusted, ssl, certificate_user };
         match Handshake::begin(&self.shell.node(), eight, peer, &mut out) {
             Ok(handshake) => self.phase = Phase::Negotiating(Box::new(handshake)),
             Err(answer) => {

@@ -48,6 +48,8 @@ pub(crate) struct Broker {
     child: Child,
     address: SocketAddr,
     http: SocketAddr,
+    /// Over TLS.
+    tls_address: Option<SocketAddr>,
     scratch: Arc<Scratch>,
 }
 
@@ -137,9 +139,9 @@ impl Broker {
             fs::read_to_string(&ready).ok()
         });
         let told: serde_json::Value = serde_json::from_str(&text).expect("the ready file is JSON, whenever it is there");
-        let address = |of: &str| told[of].as_str().expect("an address").parse().expect("a socket address");
-        let (address, http) = (address("amqp"), address("http"));
-        Self { child, address, http, scratch }
+        let address = |of: &str| told[of].as_str().map(|address| address.parse().expect("a socket address"));
+        let (amqp, http) = (address("amqp").expect("an address"), address("http").expect("an address"));
+        Self { child, address: amqp, http, tls_address: address("amqps"), scratch }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -149,6 +151,10 @@ impl Broker {
     /// Where its HTTP API is.
     pub(crate) fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    pub(crate) fn tls_address(&self) -> SocketAddr {
+        self.tls_address.expect("a broker with TLS")
     }
 
     /// What it has logged so far.

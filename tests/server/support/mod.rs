@@ -3,6 +3,7 @@
 pub(crate) mod broker;
 pub(crate) mod client;
 pub(crate) mod raw;
+pub(crate) mod tls;
 pub(crate) mod volume;
 pub(crate) mod wire;
 

@@ -1,7 +1,7 @@
 //! A client that does exactly what it is told, byte by byte, and sees exactly what comes back.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
@@ -104,6 +104,14 @@ impl Raw {
         self.expect(wire::TUNE);
         self.send(&[wire::tune_ok(2047, 131_072, heartbeat), wire::open()].concat());
         self.expect(wire::OPEN_OK);
+    }
+
+    /// The same at another address than that which a broker has by itself.
+    pub(crate) fn channel_at(address: SocketAddr) -> Self {
+        let mut raw = Self::over(TcpStream::connect(address).expect("somebody accepts"));
+        raw.negotiate(0);
+        raw.open_channel(1);
+        raw
     }
 
     /// A connection with channel 1 open.

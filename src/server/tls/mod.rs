@@ -1,0 +1,171 @@
+//! TLS: certificates from files, which are read again at SIGHUP, or made for development.
+
+mod development;
+mod layer;
+mod peer;
+mod x509;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio::signal::unix::Signal;
+
+use crate::config::{Config, Tls as Options, TlsVersion};
+
+pub(super) use layer::Tls;
+pub(super) use peer::{login_name, ssl};
+
+/// Why TLS cannot be served; one line for a person.
+#[derive(Debug)]
+pub struct TlsError(String);
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+/// What TLS is served with: the certificates are read anew at each call.
+///
+/// # Errors
+/// Files that are missing or not what they should be, and options that contradict each other.
+pub fn server_config(config: &Config) -> Result<Arc<ServerConfig>, TlsError> {
+    let options = &config.tls;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let authorities = options.cacertfile.as_deref().map_or(Ok(Vec::new()), certificates)?;
+    let (mut chain, key) = if options.auto {
+        let development = development::certificate(&directory(config))?;
+        (certificates(&development.certificate)?, private_key(&development.key)?)
+    } else {
+        (certificates(named("certfile", options.certfile.as_ref())?)?, private_key(named("keyfile", options.keyfile.as_ref())?)?)
+    };
+    complete(&mut chain, &authorities);
+    let refused = |error: rustls::Error| TlsError(format!("TLS: {error}"));
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&versions(options)).map_err(refused)?;
+    let builder = match verifier(options, authorities, provider)? {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let config = builder.with_single_cert(chain, key).map_err(refused)?;
+    Ok(Arc::new(config))
+}
+
+/// Where certificates for development are kept.
+#[must_use]
+pub fn directory(config: &Config) -> PathBuf {
+    config.data_dir.as_ref().map_or_else(development::shared_directory, |dir| dir.join("tls"))
+}
+
+fn named<'a>(option: &str, path: Option<&'a PathBuf>) -> Result<&'a PathBuf, TlsError> {
+    path.ok_or_else(|| TlsError(format!("TLS needs ssl_options.{option}, or --tls auto for a development certificate")))
+}
+
+fn versions(options: &Options) -> Vec<&'static SupportedProtocolVersion> {
+    let wanted = |version| options.versions.is_empty() || options.versions.values().any(|other| *other == version);
+    let all = [(TlsVersion::Tls13, &TLS13), (TlsVersion::Tls12, &TLS12)];
+    all.into_iter().filter(|(version, _)| wanted(*version)).map(|(_, supported)| supported).collect()
+}
+
+/// Adds the authorities between the certificate and a root, as far as they are known: RabbitMQ takes them from the same file.
+fn complete(chain: &mut Vec<CertificateDer<'static>>, authorities: &[CertificateDer<'static>]) {
+    for _ in authorities {
+        let Some(last) = chain.last().and_then(|last| x509::Certificate::parse(last)) else { return };
+        let signed_it = authorities.iter().find(|authority| {
+            let authority = x509::Certificate::parse(authority);
+            authority.is_some_and(|authority| authority.subject == last.issuer && authority.issuer != authority.subject)
+        });
+        let Some(next) = signed_it else { return };
+        chain.push(next.clone());
+    }
+}
+
+/// Who looks at clients' certificates; `None` when they are not asked for one.
+fn verifier(
+    options: &Options,
+    authorities: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+    if !options.verify_peer {
+        if options.fail_if_no_peer_cert {
+            return Err(TlsError("ssl_options.fail_if_no_peer_cert = true needs ssl_options.verify = verify_peer".to_owned()));
+        }
+        return Ok(None);
+    }
+    let Some(path) = &options.cacertfile else {
+        return Err(TlsError("ssl_options.verify = verify_peer needs ssl_options.cacertfile".to_owned()));
+    };
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority).map_err(|error| TlsError(format!("{}: {error}", path.display())))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = if options.fail_if_no_peer_cert { builder } else { builder.allow_unauthenticated() };
+    builder.build().map(Some).map_err(|error| TlsError(format!("{}: {error}", path.display())))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|error| TlsError(format!("{}: {error}", path.display())))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = read(path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(TlsError(format!("{}: no certificate in PEM", path.display()))),
+        Ok(found) => Ok(found),
+        Err(error) => Err(TlsError(format!("{}: {error}", path.display()))),
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let pem = read(path)?;
+    // In the name of the section, or in a line of it, after which comes no key.
+    if pem.windows(9).any(|word| word == b"ENCRYPTED") {
+        let why = "the key is encrypted, which leveret does not read: `openssl pkey -in FILE -out NEW` takes the password off";
+        return Err(TlsError(format!("{}: {why}", path.display())));
+    }
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
+        rustls::pki_types::pem::Error::NoItemsFound => TlsError(format!("{}: no private key in PEM", path.display())),
+        error => TlsError(format!("{}: {error}", path.display())),
+    })
+}
+
+/// What new connections are served with.
+#[derive(Debug)]
+pub(super) struct Certificates(RwLock<Arc<ServerConfig>>);
+
+impl Certificates {
+    /// # Errors
+    /// See [`server_config`].
+    pub(super) fn load(config: &Config) -> Result<Self, TlsError> {
+        Ok(Self(RwLock::new(server_config(config)?)))
+    }
+
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read())
+    }
+
+    /// Reads the files again whenever the process is told to. A file that is refused changes nothing.
+    pub(super) async fn reload(self: Arc<Self>, mut hangup: Signal, config: Config) {
+        while hangup.recv().await.is_some() {
+            match server_config(&config) {
+                Ok(next) => {
+                    *self.0.write() = next;
+                    tracing::info!("certificates loaded again");
+                }
+                Err(error) => tracing::error!("certificates not loaded, what was loaded before stays: {error}"),
+            }
+        }
+    }
+}
