@@ -97,10 +97,8 @@ struct Cut<'a> {
 
 impl<'a> Cut<'a> {
     fn read(rest: &'a str) -> Result<Self, Invalid> {
-        let (authority, rest) = match rest.strip_prefix("//") {
-            Some(rest) => rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len())),
-            None => ("", rest),
-        };
+        let Some(rest) = rest.strip_prefix("//") else { return invalid("a URI needs // after its scheme") };
+        let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (user_info, address) = match authority.split_once('@') {
@@ -188,8 +186,7 @@ impl FromStr for Uri {
             return invalid("TLS without a host");
         }
         let vhost = match cut.path.strip_prefix('/') {
-            None if cut.path.is_empty() => DEFAULT_VHOST.to_owned(),
-            None => return invalid("a path without a / in front"),
+            None => DEFAULT_VHOST.to_owned(),
             Some(name) if name.contains('/') => return invalid("a / in the name of a virtual host is to be written %2f"),
             Some(name) => decode(name)?,
         };
