@@ -137,7 +137,7 @@ impl Channel {
         self.add(|state| {
             self.put(state, &method)?;
             let channel = state.channel(self.inner.number, &self.inner.end)?;
-            channel.calls.push_back(Call { expects, waiter: Waiter::Reply(waiter) });
+            channel.calls.push_back(Call::new(expects, Waiter::Reply(waiter)));
             Ok(())
         })
         .await?;
@@ -222,7 +222,7 @@ impl Channel {
         self.add(|state| {
             self.put(state, &AMQPClass::Basic(get))?;
             let channel = state.channel(self.inner.number, &self.inner.end)?;
-            channel.calls.push_back(Call { expects: method::BASIC_GET_OK, waiter: Waiter::Get(waiter) });
+            channel.calls.push_back(Call::new(method::BASIC_GET_OK, Waiter::Get(waiter)));
             Ok(())
         })
         .await?;
@@ -245,14 +245,14 @@ impl Channel {
                 let consumer_tag = own_tag(channel, asked_tag)?;
                 if !no_ack && !channel.has_prefetch {
                     let qos = basic::Qos { prefetch_count: DEFAULT_PREFETCH, global: false };
-                    channel.calls.push_back(Call { expects: (60, 11), waiter: Waiter::Nobody });
+                    channel.calls.push_back(Call::new((60, 11), Waiter::Nobody));
                     self.put(state, &AMQPClass::Basic(basic::AMQPMethod::Qos(qos)))?;
                 }
                 let tag = Bytes::copy_from_slice(consumer_tag.as_str().as_bytes());
                 let consume = basic::Consume { queue, consumer_tag, no_local: false, no_ack, exclusive, nowait: false, arguments };
                 self.put(state, &AMQPClass::Basic(basic::AMQPMethod::Consume(consume)))?;
                 let channel = state.channel(self.inner.number, &self.inner.end)?;
-                channel.calls.push_back(Call { expects: (60, 21), waiter: Waiter::Reply(waiter) });
+                channel.calls.push_back(Call { expects: (60, 21), tag: Some(tag.clone()), waiter: Waiter::Reply(waiter) });
                 let consumer = ConsumerState { events: Some(events), no_ack, buffered: Arc::default(), overrun: false };
                 let buffered = Arc::clone(&consumer.buffered);
                 channel.consumers.insert(tag.clone(), consumer);

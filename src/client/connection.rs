@@ -73,7 +73,7 @@ impl Connection {
                 let open = amqp::channel::AMQPMethod::Open(amqp::channel::Open {});
                 state.output.method(number, &AMQPClass::Channel(open));
                 let mut channel = ChannelState::new();
-                channel.calls.push_back(Call { expects: (20, 11), waiter: Waiter::Reply(waiter) });
+                channel.calls.push_back(Call::new((20, 11), Waiter::Reply(waiter)));
                 let end = Arc::clone(&channel.end);
                 state.channels.insert(number, channel);
                 Ok((number, end))

@@ -6,7 +6,7 @@ use super::BUFFERED_MAX;
 use super::error::Error;
 use super::frames::{Content, Head};
 use super::message::Publication;
-use super::state::{Call, ChannelState, Event, Shared, State, Waiter};
+use super::state::{ChannelState, Event, Shared, State, Waiter};
 use crate::amqp::frame::{self, Envelope};
 use crate::amqp::{AMQPClass, ChannelNumber, basic, channel, connection, method};
 
@@ -23,6 +23,13 @@ const UNEXPECTED_FRAME: u16 = 505;
 const FRAME_ERROR: u16 = 501;
 const CHANNEL_ERROR: u16 = 504;
 const COMMAND_INVALID: u16 = 503;
+
+impl Stop {
+    /// What was received cannot be cut into frames.
+    pub(super) fn no_frame(text: String) -> Self {
+        Self::Broken(FRAME_ERROR, text)
+    }
+}
 
 /// Takes in one frame.
 pub(super) fn receive(shared: &Shared, state: &mut State, envelope: Envelope, payload: &[u8]) -> Result<(), Stop> {
@@ -162,13 +169,16 @@ fn closed(state: &mut State, number: ChannelNumber, close: &channel::Close) {
     channel.fail(&error);
 }
 
-/// The reply to what was asked first.
+/// The reply to something that was asked.
 fn replied(shared: &Shared, state: &mut State, number: ChannelNumber, class_method: (u16, u16), reply: AMQPClass) -> Result<(), Stop> {
     let Some(channel) = state.channels.get_mut(&number) else { return Err(no_channel(number)) };
-    let expected = channel.calls.front().map(|call| call.expects);
-    let is_get_empty = class_method == method::BASIC_GET_EMPTY && expected == Some(method::BASIC_GET_OK);
-    let call = if expected == Some(class_method) || is_get_empty { channel.calls.pop_front() } else { None };
-    let Some(Call { waiter, .. }) = call else { return Err(unexpected(class_method)) };
+    let tag = match &reply {
+        AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(consume_ok)) => Some(consume_ok.consumer_tag.as_str().as_bytes()),
+        AMQPClass::Basic(basic::AMQPMethod::CancelOk(cancel_ok)) => Some(cancel_ok.consumer_tag.as_str().as_bytes()),
+        _ => None,
+    };
+    let answers = if class_method == method::BASIC_GET_EMPTY { method::BASIC_GET_OK } else { class_method };
+    let Some(waiter) = channel.answered(answers, tag) else { return Err(unexpected(class_method)) };
     if let AMQPClass::Basic(basic::AMQPMethod::CancelOk(cancel_ok)) = &reply {
         if let Some(consumer) = channel.consumers.remove(cancel_ok.consumer_tag.as_str().as_bytes()) {
             let event = if consumer.overrun { Event::Overrun } else { Event::Cancelled { by_broker: false } };
@@ -205,9 +215,8 @@ fn content_complete(shared: &Shared, state: &mut State, number: ChannelNumber, c
             }
         }
         Head::GetOk(delivery) => {
-            let asked = channel.calls.front().is_some_and(|call| call.expects == method::BASIC_GET_OK);
-            let call = if asked { channel.calls.pop_front() } else { None };
-            let Some(Call { waiter: Waiter::Get(waiter), .. }) = call else { return Err(unexpected(method::BASIC_GET_OK)) };
+            let waiter = channel.answered(method::BASIC_GET_OK, None);
+            let Some(Waiter::Get(waiter)) = waiter else { return Err(unexpected(method::BASIC_GET_OK)) };
             let _ = waiter.send(Ok(Some(delivery)));
         }
         Head::Return { exchange, routing_key, returned } => {

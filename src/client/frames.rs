@@ -11,11 +11,20 @@ use crate::amqp::{method, table};
 /// A body is given this much room at once, in bytes: an announcement alone costs no memory.
 const BODY_PART: u64 = 256 * 1024;
 
-/// The frame at the front of what was received, with its length; `None` until it is there.
+/// A frame that has arrived.
+#[derive(Debug)]
+pub(super) struct Frame<'a> {
+    pub(super) envelope: Envelope,
+    pub(super) payload: &'a [u8],
+    /// Bytes with everything around the payload.
+    pub(super) len: usize,
+}
+
+/// The frame at the front of what was received; `None` until it is there.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn next(input: &[u8], frame_max: usize) -> Result<Option<(Envelope, &[u8], usize)>, String> {
+pub(super) fn next(input: &[u8], frame_max: usize) -> Result<Option<Frame<'_>>, String> {
     let Some(envelope) = Envelope::read(input) else { return Ok(None) };
     if !matches!(envelope.kind, frame::METHOD | frame::HEADER | frame::BODY | frame::HEARTBEAT) {
         return Err(format!("a frame of type {}", envelope.kind));
@@ -28,7 +37,7 @@ pub(super) fn next(input: &[u8], frame_max: usize) -> Result<Option<(Envelope, &
     if bytes[whole - 1] != frame::END {
         return Err(format!("a frame that ends with {}", bytes[whole - 1]));
     }
-    Ok(Some((envelope, &bytes[frame::ENVELOPE..whole - 1], whole)))
+    Ok(Some(Frame { envelope, payload: &bytes[frame::ENVELOPE..whole - 1], len: whole }))
 }
 
 /// What a content belongs to.

@@ -6,7 +6,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::error::Error;
-use super::frames;
+use super::frames::{self, Frame};
 use super::options::Options;
 use super::state::Tuned;
 use crate::amqp::connection::AMQPMethod as M;
@@ -95,11 +95,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
     /// The next method of the connection.
     async fn hear(&mut self) -> Result<M, Error> {
         loop {
-            let frame = frames::next(&self.received, FRAME_MAX_AT_FIRST).map_err(|what| self.no_frame(what))?;
-            if let Some((envelope, payload, whole)) = frame {
+            let frame = frames::next(&self.received, FRAME_MAX_AT_FIRST).map_err(|what| self.no_frame(&what))?;
+            if let Some(Frame { envelope, payload, len }) = frame {
                 let class = if envelope.kind == frame::METHOD { method::parse(payload).ok() } else { None };
                 let is_heartbeat = envelope.kind == frame::HEARTBEAT;
-                self.received.advance(whole);
+                self.received.advance(len);
                 match class {
                     Some(AMQPClass::Connection(M::Close(close))) => {
                         self.say(M::CloseOk(connection::CloseOk {})).await;
@@ -116,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         }
     }
 
-    fn no_frame(&self, what: String) -> Error {
+    fn no_frame(&self, what: &str) -> Error {
         if self.received.starts_with(b"AMQP") {
             return Error::Refused("the server does not speak AMQP 0-9-1".to_owned());
         }

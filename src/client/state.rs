@@ -14,7 +14,7 @@ use super::error::Error;
 use super::frames::Content;
 use super::message::Delivery;
 use super::{BUFFERED_HIGH, OUTPUT_HIGH};
-use crate::amqp::{AMQPClass, ChannelNumber, Output, basic, channel, connection, method};
+use crate::amqp::{AMQPClass, ChannelNumber, Output, ShortString, basic, channel, connection, method};
 
 /// What was agreed on.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,7 @@ pub(super) struct ChannelState {
     pub(super) end: Arc<OnceLock<Error>>,
     /// channel.close has been sent.
     pub(super) closing: bool,
-    /// What has been asked and not answered; answers come in this order.
+    /// What has been asked and not answered. Answers of a kind come in this order.
     pub(super) calls: VecDeque<Call>,
     pub(super) confirms: Option<Confirms>,
     pub(super) consumers: BTreeMap<Bytes, ConsumerState>,
@@ -77,7 +77,15 @@ pub(super) struct ChannelState {
 pub(super) struct Call {
     /// Class and method id of the reply.
     pub(super) expects: (u16, u16),
+    /// The consumer that the reply is to be about, if it is about one.
+    pub(super) tag: Option<Bytes>,
     pub(super) waiter: Waiter,
+}
+
+impl Call {
+    pub(super) fn new(expects: (u16, u16), waiter: Waiter) -> Self {
+        Self { expects, tag: None, waiter }
+    }
 }
 
 #[derive(Debug)]
@@ -148,6 +156,15 @@ impl ChannelState {
         }
     }
 
+    /// Takes out the call that this is the reply to, about this consumer if it is about one.
+    ///
+    /// RabbitMQ: consume-ok and cancel-ok come from the queue, and what was asked later may be answered before.
+    pub(super) fn answered(&mut self, reply: (u16, u16), tag: Option<&[u8]>) -> Option<Waiter> {
+        let is_it = |call: &Call| call.expects == reply && call.tag.as_deref() == tag;
+        let at = self.calls.iter().position(is_it)?;
+        self.calls.remove(at).map(|call| call.waiter)
+    }
+
     /// Everybody who waits for something of this channel is told that it will not come.
     pub(super) fn fail(self, error: &Error) {
         // Before the consumers' events end: whoever sees that looks here for the reason.
@@ -186,23 +203,23 @@ impl State {
     pub(super) fn close_channel(&mut self, number: ChannelNumber, waiter: Waiter) {
         let Some(channel) = self.channels.get_mut(&number) else { return };
         channel.closing = true;
-        channel.calls.push_back(Call { expects: method::CHANNEL_CLOSE_OK, waiter });
+        channel.calls.push_back(Call::new(method::CHANNEL_CLOSE_OK, waiter));
         let close = channel::Close { reply_code: 200, reply_text: "Goodbye".into(), class_id: 0, method_id: 0 };
         self.output.method(number, &AMQPClass::Channel(channel::AMQPMethod::Close(close)));
     }
 
-    /// Sends connection.close with a reply code and text.
+    /// Sends connection.close with a reply code and a text of 255 bytes at most.
     pub(super) fn close_connection(&mut self, reply_code: u16, reply_text: &str) {
         self.closing = true;
-        let end = reply_text.floor_char_boundary(usize::from(u8::MAX));
-        let close = connection::Close { reply_code, reply_text: reply_text[..end].into(), class_id: 0, method_id: 0 };
+        let reply_text = ShortString::try_new(reply_text).unwrap_or_default();
+        let close = connection::Close { reply_code, reply_text, class_id: 0, method_id: 0 };
         self.output.method(0, &AMQPClass::Connection(connection::AMQPMethod::Close(close)));
     }
 
     /// Sends basic.cancel for a consumer of this channel.
     pub(super) fn cancel(&mut self, number: ChannelNumber, tag: &Bytes, waiter: Waiter) {
         let Some(channel) = self.channels.get_mut(&number) else { return };
-        channel.calls.push_back(Call { expects: (60, 31), waiter });
+        channel.calls.push_back(Call { expects: (60, 31), tag: Some(tag.clone()), waiter });
         let mut arguments = vec![u8::try_from(tag.len()).unwrap_or(u8::MAX)];
         arguments.extend_from_slice(tag);
         arguments.push(0);

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::dispatch::{self, Stop};
 use super::error::Error;
-use super::frames;
+use super::frames::{self, Frame};
 use super::state::Shared;
 use crate::amqp::{Output, frame};
 
@@ -102,16 +102,15 @@ fn take_in(shared: &Shared, received: &mut BytesMut) -> bool {
     }
     let mut at = 0;
     let stop = loop {
-        let frame = frames::next(&received[at..], shared.tuned.frame_max);
-        let (envelope, payload, whole) = match frame {
+        let Frame { envelope, payload, len } = match frames::next(&received[at..], shared.tuned.frame_max) {
             Ok(Some(frame)) => frame,
             Ok(None) => break None,
-            Err(text) => break Some(Stop::Broken(501, text)),
+            Err(text) => break Some(Stop::no_frame(text)),
         };
         if let Err(stop) = dispatch::receive(shared, &mut state, envelope, payload) {
             break Some(stop);
         }
-        at += whole;
+        at += len;
     };
     received.advance(at);
     if let Some(Stop::Broken(code, text)) = &stop {
@@ -127,6 +126,7 @@ fn take_in(shared: &Shared, received: &mut BytesMut) -> bool {
 
 async fn write<S: AsyncRead + AsyncWrite>(mut sink: WriteHalf<S>, shared: Arc<Shared>) {
     let mut output = Output::default();
+    let mut last = Instant::now();
     loop {
         let ended = {
             let mut state = shared.lock();
@@ -138,7 +138,7 @@ async fn write<S: AsyncRead + AsyncWrite>(mut sink: WriteHalf<S>, shared: Arc<Sh
                 let _ = timeout(CLOSE_PATIENCE, sink.shutdown()).await;
                 return;
             }
-            if !idle(&shared).await {
+            if !idle(&shared, last).await {
                 continue;
             }
             output.bytes.extend_from_slice(&frame::HEARTBEAT_FRAME);
@@ -154,6 +154,7 @@ async fn write<S: AsyncRead + AsyncWrite>(mut sink: WriteHalf<S>, shared: Arc<Sh
             let _ = timeout(REASON_PATIENCE, ended.wait_for(Option::is_some)).await;
             return shared.end(&error.into());
         }
+        last = Instant::now();
         output.clear();
         if output.bytes.capacity() > KEPT {
             output = Output::default();
@@ -161,14 +162,14 @@ async fn write<S: AsyncRead + AsyncWrite>(mut sink: WriteHalf<S>, shared: Arc<Sh
     }
 }
 
-/// Waits until there is something to write; true when it is time for a heartbeat.
-async fn idle(shared: &Shared) -> bool {
+/// Waits until there may be something to write; true when it is time for a heartbeat, half an interval after the last write.
+async fn idle(shared: &Shared, last: Instant) -> bool {
     let interval = shared.tuned.heartbeat / 2;
     if interval.is_zero() {
         shared.write.notified().await;
         return false;
     }
-    timeout(interval, shared.write.notified()).await.is_err()
+    timeout_at(last + interval, shared.write.notified()).await.is_err()
 }
 
 /// Done when the connection ended so long ago that what is left of it is not to be waited for.

@@ -171,6 +171,29 @@ async fn what_comes_for_a_consumer_that_was_given_up_goes_back() {
 }
 
 #[tokio::test]
+async fn a_queue_may_answer_later_than_the_channel() {
+    let (_connection, channel, mut peer) = Peer::with_channel().await;
+    let cancelling = |tag: &'static [u8]| {
+        let channel = channel.clone();
+        tokio::spawn(async move { channel.cancel(tag).await })
+    };
+    let (one, two) = (cancelling(b"one"), cancelling(b"two"));
+    peer.hear().await;
+    peer.hear().await;
+    let call = calling(&channel);
+    peer.hear().await;
+    let declare_ok = queue::DeclareOk { queue: "q".into(), message_count: 0, consumer_count: 0 };
+    peer.send_method(1, AMQPClass::Queue(queue::AMQPMethod::DeclareOk(declare_ok))).await;
+    soon(call).await.expect("no panic").expect("its reply");
+    assert!(!one.is_finished() && !two.is_finished());
+    for (tag, answered) in [("two", two), ("one", one)] {
+        let cancel_ok = basic::CancelOk { consumer_tag: tag.into() };
+        peer.send_method(1, AMQPClass::Basic(basic::AMQPMethod::CancelOk(cancel_ok))).await;
+        soon(answered).await.expect("no panic").expect("its reply");
+    }
+}
+
+#[tokio::test]
 async fn limits_are_agreed_on() {
     let options =
         |frame_max, channel_max, heartbeat_s| Options { frame_max, channel_max, heartbeat_s, ..Options::plain("guest", "guest", "/") };

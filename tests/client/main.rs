@@ -1,5 +1,6 @@
 //! Our own client: against the broker as a process, and against a scripted peer for what a broker does not do.
 
+mod anywhere;
 mod calling;
 mod consuming;
 mod ending;

@@ -83,10 +83,10 @@ async fn a_return_belongs_to_its_publish() {
     crate::call_queue(&channel, queue::AMQPMethod::Bind(bind)).await.expect("bound");
     let publication = |n: usize| {
         let mut headers = FieldTable::default();
-        headers.insert("to".into(), AMQPValue::LongString(if n % 3 == 0 { "q" } else { "elsewhere" }.into()));
+        headers.insert("to".into(), AMQPValue::LongString(if n.is_multiple_of(3) { "q" } else { "elsewhere" }.into()));
         let properties = AMQPProperties::default().with_headers(headers);
         let publication = Publication::new("amq.headers", "", "the same").with_properties(&properties);
-        if n % 2 == 0 { publication.mandatory() } else { publication }
+        if n.is_multiple_of(2) { publication.mandatory() } else { publication }
     };
     let mut confirms = Vec::new();
     for n in 0..600 {
