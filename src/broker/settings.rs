@@ -1,5 +1,7 @@
 //! What a broker is told at its start: limits, and which RabbitMQ release's version-dependent behaviour it shows.
 
+use std::sync::Arc;
+
 use super::queue::QueueType;
 use super::queue::effective::Overflow;
 
@@ -152,13 +154,15 @@ impl Profile {
     pub const NAMES: [&'static str; 5] = ["permissive", "3.13", "4.0", "4.1", "4.3"];
 }
 
-/// What the node is called where RabbitMQ names its own.
+/// What the node is called where nothing is said.
 pub const NODE_NAME: &str = "leveret@localhost";
 
 /// What is the same for every virtual host of a node.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub profile: Profile,
+    /// What the node is called where RabbitMQ names its own.
+    pub node_name: Arc<str>,
     /// Larger messages are refused with 406, in bytes.
     pub max_message_size: u64,
     /// The bound of a queue that is declared without one, in ready messages.
@@ -197,6 +201,7 @@ impl Default for Settings {
         Self {
             max_message_size: Profile::PERMISSIVE.max_message_size,
             profile: Profile::PERMISSIVE,
+            node_name: NODE_NAME.into(),
             default_max_length: None,
             default_max_length_bytes: None,
             default_overflow: Overflow::default(),

@@ -5,7 +5,6 @@ use super::dead_letter::other_keys;
 use super::delivery::delivered_properties;
 use super::exchange::ExchangeId;
 use super::queue::{Entry, QueueId};
-use super::settings::NODE_NAME;
 use super::{At, Broker};
 use crate::amqp::properties::{Properties, Property, only_headers};
 use crate::amqp::table::{self, Value};
@@ -26,7 +25,7 @@ impl Broker {
         for queue in queues {
             table::put_value(&mut names, Value::String(self.queues[*queue].name.as_bytes()));
         }
-        let mut headers = about(message, &message.visible_properties());
+        let mut headers = self.about(message, &message.visible_properties());
         self.put_channel(&mut headers, at);
         table::put(&mut headers, b"routed_queues", Value::Array(&names));
         self.trace(exchange, "publish", message.exchange(), &headers, message);
@@ -39,7 +38,7 @@ impl Broker {
         let queue = &self.queues[queue];
         let name = queue.name.clone();
         let properties = delivered_properties(queue.kind, entry, &self.settings.profile);
-        let mut headers = about(message, properties.as_deref().unwrap_or(message.raw_properties()));
+        let mut headers = self.about(message, properties.as_deref().unwrap_or(message.raw_properties()));
         table::put_i32(&mut headers, b"redelivered", i32::from(entry.redelivered));
         self.put_channel(&mut headers, at);
         self.trace(exchange, "deliver", name.as_bytes(), &headers, message);
@@ -49,6 +48,21 @@ impl Broker {
     fn traces_wanted(&self, message: &Message) -> Option<ExchangeId> {
         let exchange = self.reports.tracing?;
         (self.exchanges[exchange].has_bindings() && message.exchange() != EXCHANGE.as_bytes()).then_some(exchange)
+    }
+
+    /// What a trace says about a message in any case.
+    fn about(&self, message: &Message, properties: &[u8]) -> Vec<u8> {
+        let mut keys = Vec::new();
+        table::put_value(&mut keys, Value::String(message.routing_key()));
+        for key in other_keys(message) {
+            table::put_value(&mut keys, Value::String(&key));
+        }
+        let mut headers = Vec::new();
+        table::put(&mut headers, b"exchange_name", Value::String(message.exchange()));
+        table::put(&mut headers, b"routing_keys", Value::Array(&keys));
+        table::put(&mut headers, b"properties", Value::Table(&as_table(Properties::checked(properties))));
+        table::put(&mut headers, b"node", Value::String(self.settings.node_name.as_bytes()));
+        headers
     }
 
     fn put_channel(&mut self, headers: &mut Vec<u8>, at: At) {
@@ -66,21 +80,6 @@ impl Broker {
         let copy = message.readdressed(EXCHANGE.as_bytes(), &key, &only_headers(headers), Marks::default());
         self.reports.push(exchange, copy);
     }
-}
-
-/// What a trace says about a message in any case.
-fn about(message: &Message, properties: &[u8]) -> Vec<u8> {
-    let mut keys = Vec::new();
-    table::put_value(&mut keys, Value::String(message.routing_key()));
-    for key in other_keys(message) {
-        table::put_value(&mut keys, Value::String(&key));
-    }
-    let mut headers = Vec::new();
-    table::put(&mut headers, b"exchange_name", Value::String(message.exchange()));
-    table::put(&mut headers, b"routing_keys", Value::Array(&keys));
-    table::put(&mut headers, b"properties", Value::Table(&as_table(Properties::checked(properties))));
-    table::put(&mut headers, b"node", Value::String(NODE_NAME.as_bytes()));
-    headers
 }
 
 /// Properties as a field table, the last one first, every number in 32 bits: as RabbitMQ does it.

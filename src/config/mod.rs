@@ -250,6 +250,7 @@ impl Config {
         Settings {
             max_message_size: self.max_message_size.unwrap_or(profile.max_message_size),
             profile,
+            node_name: self.node_name.as_str().into(),
             default_max_length: self.default_max_length,
             default_max_length_bytes: self.default_max_length_bytes,
             default_overflow: self.default_overflow,

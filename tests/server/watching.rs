@@ -35,7 +35,7 @@ fn assert_names_a_connection(name: &str, broker: &Broker) {
 
 #[tokio::test]
 async fn the_firehose() {
-    let broker = Broker::with_config("tracing = true\n");
+    let broker = Broker::with_config("tracing = true\nnode_name = rabbit@hare\n");
     let connection = connect(&broker).await;
     let channel = confirming(&connection).await;
     declare(&channel, "q").await;
@@ -50,6 +50,7 @@ async fn the_firehose() {
         assert_eq!(traced, key);
         assert!(copy == body);
         assert_eq!(header(&properties, "user"), "guest");
+        assert_eq!(header(&properties, "node"), "rabbit@hare");
         assert_names_a_connection(&header(&properties, "connection"), &broker);
     }
     assert!(next(&channel, "traces").await.is_none());
@@ -57,7 +58,7 @@ async fn the_firehose() {
 
 #[tokio::test]
 async fn the_event_exchange() {
-    let broker = Broker::with_config("event_exchange = true\n");
+    let broker = Broker::with_config("event_exchange = true\nnode_name = rabbit@hare\n");
     let connection = connect(&broker).await;
     let channel = confirming(&connection).await;
     bind(&channel, "events", "amq.rabbitmq.event", "connection.*").await;
@@ -65,6 +66,8 @@ async fn the_event_exchange() {
     let (key, properties, body) = next(&channel, "events").await.expect("an event");
     assert_eq!((key.as_str(), body.as_slice()), ("connection.created", &[][..]));
     assert_eq!(header(&properties, "auth_mechanism"), "PLAIN");
+    assert_eq!(header(&properties, "node"), "rabbit@hare");
+    assert!(header(&properties, "pid").starts_with("<rabbit@hare.1."));
     let name = header(&properties, "name");
     assert_names_a_connection(&name, &broker);
     soon(second.close(200, "bye".into())).await.expect("closed");

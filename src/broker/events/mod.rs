@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use super::exchange::{Destination, ExchangeId, Kind};
 use super::queue::{Consumer, ConsumerId, QueueId};
-use super::settings::NODE_NAME;
 use super::{Alarms, At, Broker, ConnectionId, INTERNAL_USER};
 use crate::amqp::properties::of_event;
 use crate::amqp::{FieldTable, Message};
@@ -54,7 +53,7 @@ impl Broker {
     fn process(&self, at: At) -> String {
         let connection = self.connections.get(at.connection.index()).and_then(Option::as_ref);
         let serial = connection.map_or(0, |connection| connection.serial);
-        format!("<{NODE_NAME}.1.{serial}.{}>", at.channel)
+        format!("<{}.1.{serial}.{}>", self.settings.node_name, at.channel)
     }
 
     pub(super) fn queue_created(&mut self, id: QueueId, user: &str) {
@@ -196,7 +195,7 @@ impl Broker {
             let opened = &connection.opened;
             let origin = &opened.origin;
             headers.text("user_who_performed_action", &opened.user);
-            headers.text("node", NODE_NAME);
+            headers.text("node", &broker.settings.node_name);
             headers.number("connected_at", broker.now.0);
             headers.terms("client_properties", &origin.client_properties());
             headers.number("channel_max", opened.channel_max.into());
@@ -230,7 +229,7 @@ impl Broker {
         self.event("connection.closed", |broker, headers| {
             let Some(connection) = broker.connections.get(id.index()).and_then(Option::as_ref) else { return };
             headers.terms("client_properties", &connection.opened.origin.client_properties());
-            headers.text("node", NODE_NAME);
+            headers.text("node", &broker.settings.node_name);
             headers.text("pid", &broker.process(At { connection: id, channel: 0 }));
             headers.text("name", &connection.opened.origin.name());
         });
@@ -262,8 +261,8 @@ impl Broker {
         let now = self.alarms;
         for (source, was, is) in [("memory", before.memory, now.memory), ("disk", before.disk, now.disk)] {
             if was != is {
-                self.event(if is { "alarm.set" } else { "alarm.cleared" }, |_, headers| {
-                    headers.text("node", NODE_NAME);
+                self.event(if is { "alarm.set" } else { "alarm.cleared" }, |broker, headers| {
+                    headers.text("node", &broker.settings.node_name);
                     headers.text("source", source);
                 });
             }
