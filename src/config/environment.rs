@@ -15,6 +15,9 @@ const KEYS: &[(&str, &str)] = &[
     ("LEVERET_DATA_DIR", "data_dir"),
 ];
 
+/// What the variables for the listener set.
+const LISTENER: &str = "listeners.tcp.default";
+
 /// Variables that mean nothing here, and that might make a difference where they do.
 const IGNORED: &[&str] = &[
     "RABBITMQ_CTL_ERL_ARGS",
@@ -131,7 +134,7 @@ impl Environment {
                 ("RABBITMQ_NODE_IP_ADDRESS", if ip == "auto" { port } else { format!("{ip}:{port}") })
             }
         };
-        self.settings.push((set.0, "listeners.tcp.default", set.1));
+        self.settings.push((set.0, LISTENER, set.1));
     }
 
     /// `-` is the console, `-stderr` its other half; anything else is a file in place of the console.
@@ -206,13 +209,12 @@ impl Sources {
         }
     }
 
-    /// Sets what the environment says, over the files.
+    /// Sets what the environment says, over the files; but as in RabbitMQ, its listener is there only where the files have none.
     pub fn apply_environment(&mut self, environment: &Environment) {
         for (variable, key, value) in &environment.settings {
-            if *key == "listeners.tcp.default" {
-                self.forget("listeners.tcp");
+            if *key != LISTENER || !self.has("listeners.tcp") {
+                self.set(key, value, Origin::Environment(variable));
             }
-            self.set(key, value, Origin::Environment(variable));
         }
         environment.notes.iter().for_each(|note| self.note(note.clone()));
     }
@@ -264,17 +266,14 @@ mod tests {
     }
 
     #[test]
-    fn the_listener_takes_the_place_of_those_in_the_files() {
-        let files = [("listeners.tcp.1", "127.0.0.1:1"), ("listeners.tcp.default", "2"), ("listeners.tcp", "none")];
-        let amqp = |variables: &[(&str, &str)]| {
-            let config = config(&files, variables);
-            assert_eq!((config.tcp, config.listeners.len()), (true, 0));
-            config.amqp.to_string()
-        };
-        assert_eq!(amqp(&[("RABBITMQ_NODE_PORT", "5673")]), "0.0.0.0:5673");
-        assert_eq!(amqp(&[("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.2")]), "127.0.0.2:5672");
-        assert_eq!(amqp(&[("RABBITMQ_NODE_IP_ADDRESS", "::1"), ("RABBITMQ_NODE_PORT", "5673")]), "[::1]:5673");
-        assert_eq!(amqp(&[("RABBITMQ_NODE_IP_ADDRESS", "auto")]), "0.0.0.0:5672");
+    fn the_listener_is_there_where_the_files_have_none() {
+        let amqp = |files: &[(&str, &str)], variables: &[(&str, &str)]| config(files, variables).amqp.to_string();
+        assert_eq!(amqp(&[], &[("RABBITMQ_NODE_PORT", "5673")]), "0.0.0.0:5673");
+        assert_eq!(amqp(&[], &[("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.2")]), "127.0.0.2:5672");
+        assert_eq!(amqp(&[], &[("RABBITMQ_NODE_IP_ADDRESS", "::1"), ("RABBITMQ_NODE_PORT", "5673")]), "[::1]:5673");
+        assert_eq!(amqp(&[], &[("RABBITMQ_NODE_IP_ADDRESS", "auto")]), "0.0.0.0:5672");
+        assert_eq!(amqp(&[("listeners.tcp.1", "127.0.0.1:1")], &[("RABBITMQ_NODE_PORT", "5673")]), "127.0.0.1:1");
+        assert!(!config(&[("listeners.tcp", "none")], &[("RABBITMQ_NODE_PORT", "5673")]).tcp);
     }
 
     #[test]

@@ -91,9 +91,14 @@ impl Sources {
         self.settings.insert(key.to_owned(), Setting { value: value.to_owned(), origin, number: self.number });
     }
 
-    /// Takes away what was set of these keys, and of those that begin with them.
+    /// Takes away what was set of a key, and of those that begin with it.
     pub fn forget(&mut self, prefix: &str) {
-        self.settings.retain(|key, _| key.strip_prefix(prefix).is_none_or(|rest| !rest.is_empty() && !rest.starts_with('.')));
+        self.settings.retain(|key, _| !begins_with(key, prefix));
+    }
+
+    /// Whether a key is set, or one that begins with it.
+    pub(super) fn has(&self, prefix: &str) -> bool {
+        self.settings.keys().any(|key| begins_with(key, prefix))
     }
 
     /// Something that is said once, with the keys that mean nothing here.
@@ -279,6 +284,10 @@ impl Config {
         sources.read_text(text, &Origin::Text, None, 0);
         sources.apply(self)
     }
+}
+
+fn begins_with(key: &str, prefix: &str) -> bool {
+    key.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn find(key: &str) -> Option<&'static Key> {

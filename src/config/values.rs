@@ -91,6 +91,9 @@ pub(super) fn fsync(value: &str) -> Result<Fsync, String> {
 pub(super) fn bytes(value: &str) -> Result<u64, String> {
     let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (amount, unit) = value.split_at(digits);
+    if amount.is_empty() {
+        return Err(format!("'{value}' is no amount of bytes"));
+    }
     let factor = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
         "k" | "ki" | "kib" => 1 << 10,

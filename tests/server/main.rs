@@ -5,6 +5,7 @@
 mod blocked;
 mod command_line;
 mod config_file;
+mod configuration;
 mod consuming;
 mod definitions;
 mod dribble;
