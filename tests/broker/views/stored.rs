@@ -1,7 +1,10 @@
 //! Views of queues that have a disk behind them: what survives, what is in memory, what was written and read.
 
 use amq_protocol::types::AMQPValue;
+use leveret::amqp::Message;
 use leveret::broker::Input;
+use leveret::broker::queue::Ready;
+use leveret::broker::queue::level::{Keeps, Leaving};
 
 use super::{plain, *};
 
@@ -51,13 +54,11 @@ fn paging() {
     let mut bench = Bench::durable(true);
     bench.declare("q", &[]);
     bench.answers = false;
-    for body in [b"1", b"2", b"3", b"4", b"5", b"6"] {
-        bench.publish("q", persistent(), body);
-    }
+    (0..12u8).for_each(|body| drop(bench.publish("q", persistent(), &[body])));
     let view = bench.queue("q");
-    assert_eq!((view.ready.messages, view.persistent.messages, view.counters.disk_writes), (6, 6, 6));
+    assert_eq!((view.ready.messages, view.persistent.messages, view.counters.disk_writes), (12, 12, 12));
     assert!(view.paged_out.messages > 0 && view.paged_out.messages == view.paged_out.bytes, "{view:?}");
-    assert_eq!(view.in_memory.messages + view.paged_out.messages, 6);
+    assert_eq!(view.in_memory.messages + view.paged_out.messages, 12);
     assert_eq!(view.counters.disk_reads, 0);
     let peek = bench.broker.peek("q", 10, 0).expect("a queue");
     assert_eq!((peek.messages.len() as u64, peek.on_disk), (view.in_memory.messages, view.paged_out.messages));
@@ -68,30 +69,35 @@ fn paging() {
     let read = bench.counted("q").disk_reads;
     assert!(read >= 3, "{read}");
     let view = bench.queue("q");
-    assert_eq!((view.in_memory.messages + view.paged_out.messages, view.persistent.messages), (6, 6));
+    assert_eq!((view.in_memory.messages + view.paged_out.messages, view.persistent.messages), (12, 12));
+    assert!(view.paged_out.messages > 0, "{view:?}");
     // With the rest on disk, a purge leaves what is unacked.
     bench.answers = false;
     bench.purge("q");
     assert_eq!((bench.queue("q").ready.messages, bench.queue("q").persistent.messages), (0, 1));
     bench.ack(got.tag);
-    assert_eq!(bench.queue("q").persistent.messages, 0);
+    bench.publish("q", plain(), b"transient");
+    let view = bench.queue("q");
+    assert_eq!((view.ready.messages, view.persistent.messages, view.persistent.bytes), (1, 0, 0));
 }
 
-/// What is shown ends where the disk begins, or it would not be in order.
+/// What is shown ends where the disk begins, or it would not be in order; of priorities as well.
 #[test]
 fn a_look_ends_at_the_disk() {
-    let mut bench = Bench::durable(true);
-    bench.declare("q", &[]);
-    bench.answers = false;
-    bench.publish("q", persistent(), b"1");
-    bench.publish("q", persistent(), b"2");
-    // In memory alone, behind what is on disk.
-    bench.publish("q", plain(), b"3");
-    let view = bench.queue("q");
-    let peek = bench.broker.peek("q", 10, 0).expect("a queue");
-    let shown: Vec<&[u8]> = peek.messages.iter().map(|peeked| peeked.message.small_body()).collect();
-    assert!(view.paged_out.messages > 0, "{view:?}");
-    assert!([[b"1".as_slice()].as_slice(), &[]].contains(&shown.as_slice()), "{shown:?}");
+    let mut ready = Ready::new(1, false);
+    for priority in [0, 1, 1, 1, 1] {
+        let mut entry = ready.entry(Message::new(b"", b"q", &[0, 0], b"m"));
+        entry.priority = priority;
+        ready.push(entry);
+    }
+    let positions = |ready: &Ready| ready.iter_to_disk().map(|entry| entry.position).collect::<Vec<u64>>();
+    assert_eq!((positions(&ready), ready.on_disk().messages), (vec![1, 2, 3, 4, 0], 0));
+    // The first of the higher priority stays for being the head, the next two are on disk, the last one is in memory alone.
+    let window = ready.peek().expect("a head").memory();
+    let leaving = Leaving { stored: 3, window, keeps: Keeps::Everything };
+    ready.page_out(leaving, drop);
+    assert_eq!((positions(&ready), ready.on_disk().messages, ready.on_disk().bytes), (vec![1], 2, 2));
+    assert_eq!(ready.iter().map(|entry| entry.position).collect::<Vec<u64>>(), [1, 4, 0]);
 }
 
 /// After a restart, the account of what survives begins with what has survived.
