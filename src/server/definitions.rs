@@ -18,6 +18,11 @@ pub(super) fn load(config: &Config) -> Result<Definitions, StartError> {
     Definitions::load(path, &config.default_vhost).map_err(|error| StartError(error.to_string()))
 }
 
+/// What is wrong, with the name of the file.
+pub(super) fn in_file(config: &Config, why: String) -> String {
+    config.load_definitions.as_ref().map_or(why.clone(), |path| format!("{}: {why}", path.display()))
+}
+
 /// Gives a virtual host that nobody uses yet what is defined for it.
 pub(super) fn apply(definitions: &Definitions, broker: &mut Broker) {
     let vhost = broker.vhost().to_owned();

@@ -4,6 +4,7 @@ use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueDeclareOp
 use lapin::types::AMQPValue;
 
 use super::{BOTH, Client, DURABLE};
+use crate::definitions::GUEST;
 use crate::support::broker::{End, Home};
 use crate::support::client::{arguments, consume_with, soon, words};
 
@@ -243,7 +244,7 @@ async fn policies_of_the_definitions_file_are_there_without_the_file() {
         r#"{"vhost": "/", "component": "operator_policy", "name": "o", "value": {"pattern": "^o", "definition": {"max-length": 1}}}"#;
     for how in BOTH {
         let home = Home::new();
-        let file = home.scratch().file("definitions.json", &format!(r#"{{"policies": [{policy}], "parameters": [{operator}]}}"#));
+        let file = home.scratch().file("definitions.json", &format!(r#"{{{GUEST}, "policies": [{policy}], "parameters": [{operator}]}}"#));
         home.configure(&format!("load_definitions = {}\n", file.display()));
         let broker = home.start();
         let client = Client::of(&broker).await;
