@@ -99,6 +99,13 @@ impl Channel {
         self.inner.number
     }
 
+    /// Whether it can be used, as far as is known.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let Inner { connection, number, end } = &*self.inner;
+        connection.shared.lock().channel(*number, end).is_ok()
+    }
+
     /// Adds to the output while the channel can be used.
     async fn add<T>(&self, add: impl FnOnce(&mut State) -> Result<T, Error>) -> Result<T, Error> {
         let Inner { connection, number, end } = &*self.inner;

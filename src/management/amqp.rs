@@ -29,7 +29,12 @@ type Key = (Arc<str>, Arc<str>, Purpose);
 #[derive(Debug, Default)]
 pub(super) struct Amqp {
     connections: Mutex<HashMap<Key, (Connection, Instant)>>,
+    /// Channels that publish with confirms and rest, of connections that are kept.
+    confirming: Mutex<HashMap<Key, Vec<Channel>>>,
 }
+
+/// Channels that rest for each user and virtual host.
+const RESTING: usize = 16;
 
 impl Amqp {
     /// A channel of a caller's own, in a virtual host that it may open.
@@ -51,9 +56,31 @@ impl Amqp {
         let now = Instant::now();
         let mut connections = self.connections.lock();
         connections.retain(|_, (_, used)| now.duration_since(*used) < IDLE);
+        self.confirming.lock().retain(|key, _| connections.contains_key(key));
         let (connection, used) = connections.get_mut(key)?;
         *used = now;
         Some(connection.clone())
+    }
+
+    /// A channel that publishes with confirms; to be given back when nothing went wrong on it.
+    pub(super) async fn confirming(&self, handle: &Handle, caller: &Caller, vhost: &str) -> Result<Channel, ApiError> {
+        let key = (Arc::clone(&caller.user.name), Arc::from(vhost), Purpose::Publishing);
+        let rested = if self.kept(&key).is_some() { self.confirming.lock().get_mut(&key).and_then(Vec::pop) } else { None };
+        if let Some(channel) = rested.filter(Channel::is_open) {
+            return Ok(channel);
+        }
+        let channel = self.channel(handle, caller, vhost, Purpose::Publishing).await?;
+        channel.confirm_select().await.map_err(closed)?;
+        Ok(channel)
+    }
+
+    pub(super) fn give_back(&self, caller: &Caller, vhost: &str, channel: Channel) {
+        let key = (Arc::clone(&caller.user.name), Arc::from(vhost), Purpose::Publishing);
+        let mut confirming = self.confirming.lock();
+        let resting = confirming.entry(key).or_default();
+        if resting.len() < RESTING {
+            resting.push(channel);
+        }
     }
 
     /// A connection that nobody else uses.

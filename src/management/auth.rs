@@ -32,25 +32,42 @@ impl FromRequestParts<Api> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let node = api.handle.node();
-        if parts.extensions.get::<Local>().is_some() {
-            // Whoever may write to the control socket is the owner of the process.
-            return Ok(Self { user: Arc::new(Local::user()), node, is_local: true });
+        let caller = authenticate(parts, api).await?;
+        if !caller.user.may(Tag::Management) {
+            return refuse(caller.name(), ApiError::Unauthorised("Not management user".into()), "Not management user").await;
         }
-        let (name, password) = credentials(parts).ok_or(ApiError::Unauthenticated("Login failed"))?;
-        let from_loopback = parts.extensions.get::<ConnectInfo<SocketAddr>>().is_some_and(|info| info.0.ip().to_canonical().is_loopback());
-        // From where is asked after the password, so that nobody learns which users there are.
-        let Some(user) = node.login(&name, password.as_bytes(), true).cloned() else {
-            return refuse(&name, ApiError::Unauthenticated("Not_Authorized"), "wrong name or password").await;
-        };
-        if !node.may_come_from(&user, from_loopback) {
-            return refuse(&name, ApiError::Unauthorised("User can only log in via localhost".into()), "not from this machine").await;
-        }
-        if !user.may(Tag::Management) {
-            return refuse(&name, ApiError::Unauthorised("Not management user".into()), "Not management user").await;
-        }
-        Ok(Self { user, node, is_local: false })
+        Ok(caller)
     }
+}
+
+/// A user who publishes and consumes, for which no tag is needed.
+#[derive(Clone, Debug)]
+pub(super) struct Client(pub(super) Caller);
+
+impl FromRequestParts<Api> for Client {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        authenticate(parts, api).await.map(Self)
+    }
+}
+
+async fn authenticate(parts: &Parts, api: &Api) -> Result<Caller, ApiError> {
+    let node = api.handle.node();
+    if parts.extensions.get::<Local>().is_some() {
+        // Whoever may write to the control socket is the owner of the process.
+        return Ok(Caller { user: Arc::new(Local::user()), node, is_local: true });
+    }
+    let (name, password) = credentials(parts).ok_or(ApiError::Unauthenticated("Login failed"))?;
+    let from_loopback = parts.extensions.get::<ConnectInfo<SocketAddr>>().is_some_and(|info| info.0.ip().to_canonical().is_loopback());
+    // From where is asked after the password, so that nobody learns which users there are.
+    let Some(user) = node.login(&name, password.as_bytes(), true).cloned() else {
+        return refuse(&name, ApiError::Unauthenticated("Not_Authorized"), "wrong name or password").await;
+    };
+    if !node.may_come_from(&user, from_loopback) {
+        return refuse(&name, ApiError::Unauthorised("User can only log in via localhost".into()), "not from this machine").await;
+    }
+    Ok(Caller { user, node, is_local: false })
 }
 
 async fn refuse(user: &str, error: ApiError, why: &str) -> Result<Caller, ApiError> {

@@ -8,6 +8,7 @@ use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
+use tokio::sync::watch;
 
 use super::Api;
 use super::amqp::{Purpose, closed};
@@ -17,7 +18,7 @@ use super::declare::exchange_name;
 use super::error::ApiError;
 use super::values::{properties_from_json, properties_of, properties_to_json};
 use crate::broker::Alarms;
-use crate::client::{self, Channel, Confirmation, Delivery, Publication};
+use crate::client::{self, Confirmation, Delivery, Publication};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new().route("/exchanges/{vhost}/{exchange}/publish", post(publish)).route("/queues/{vhost}/{queue}/get", post(get))
@@ -40,39 +41,37 @@ async fn publish(
     let key = fields.text("routing_key").ok_or_else(|| ApiError::bad_request("routing_key should be a text"))?;
     let properties = properties_from_json(fields.get("properties").unwrap_or(&json!({})))?;
     let publication = Publication::new(exchange_name(&exchange).to_owned(), key.to_owned(), body).mandatory();
-    let channel = confirming(&api, &caller, &vhost).await?;
-    let confirmation = confirmed(&api, &channel, publication.with_properties(&properties)).await?;
+    let confirmation = confirmed(&api, &caller, &vhost, publication.with_properties(&properties)).await?;
     if !confirmation.acked {
         return Err(ApiError::TooMany("Unable to publish message. Check queue limits.".to_owned()));
     }
     Ok(super::json(StatusCode::OK, &json!({"routed": confirmation.returned.is_none()})))
 }
 
-/// A channel that publishes with confirms, unless publishers have to wait.
-pub(super) async fn confirming(api: &Api, caller: &Caller, vhost: &str) -> Result<Channel, ApiError> {
-    refuse_during(api.handle.alarms())?;
-    let channel = api.amqp.channel(&api.handle, caller, vhost, Purpose::Publishing).await?;
-    channel.confirm_select().await.map_err(closed)?;
-    Ok(channel)
-}
-
-fn refuse_during(alarms: Alarms) -> Result<(), ApiError> {
+pub(super) fn refuse_during(alarms: Alarms) -> Result<(), ApiError> {
     if alarms.any() { Err(ApiError::Unavailable(format!("publishers are blocked: {}", alarms.reason()))) } else { Ok(()) }
 }
 
 /// Publishes, and waits until the broker has taken it. When an alarm comes in between it is not known whether it has.
-pub(super) async fn confirmed(api: &Api, channel: &Channel, publication: Publication) -> Result<Confirmation, ApiError> {
+pub(super) async fn confirmed(api: &Api, caller: &Caller, vhost: &str, publication: Publication) -> Result<Confirmation, ApiError> {
+    refuse_during(api.handle.alarms())?;
+    let channel = api.amqp.confirming(&api.handle, caller, vhost).await?;
     let mut alarms = api.handle.on_alarms();
-    let blocked = alarms.wait_for(|alarms| alarms.any());
     tokio::select! {
         biased;
-        confirmation = channel.publish(publication) => confirmation.map_err(not_published),
-        alarms = blocked => {
-            let alarms = alarms.map(|alarms| *alarms).unwrap_or_default();
-            refuse_during(alarms)?;
-            Err(ApiError::Unavailable("the node stops".to_owned()))
+        confirmation = channel.publish(publication) => {
+            let confirmation = confirmation.map_err(not_published)?;
+            api.amqp.give_back(caller, vhost, channel);
+            Ok(confirmation)
         }
+        error = blocked(&mut alarms) => Err(error),
     }
+}
+
+/// Waits until publishers are blocked.
+pub(super) async fn blocked(alarms: &mut watch::Receiver<Alarms>) -> ApiError {
+    let alarms = alarms.wait_for(|alarms| alarms.any()).await.map(|alarms| *alarms).unwrap_or_default();
+    refuse_during(alarms).err().unwrap_or_else(|| ApiError::Unavailable("the node stops".to_owned()))
 }
 
 /// Here a missing exchange is a wrong request.

@@ -4,6 +4,7 @@
 mod amqp;
 mod auth;
 mod body;
+mod data_plane;
 mod declare;
 mod error;
 mod list;
@@ -38,6 +39,7 @@ const NODE_NAME: &str = "leveret@localhost";
 struct Api {
     handle: Handle,
     amqp: Arc<Amqp>,
+    sessions: data_plane::Sessions,
 }
 
 /// Marks a request that came over the control socket.
@@ -55,7 +57,8 @@ impl Local {
 fn router(api: Api) -> Router {
     let resources = Router::new().merge(users::routes()).merge(permissions::routes()).merge(vhosts::routes());
     let resources = resources.merge(declare::routes()).merge(messages::routes());
-    Router::new().nest("/api", resources).fallback(|| async { ApiError::NotFound }).with_state(api)
+    let data_plane = data_plane::routes(api.handle.node().settings.max_message_size);
+    Router::new().nest("/api", resources).nest("/v1", data_plane).fallback(|| async { ApiError::NotFound }).with_state(api)
 }
 
 /// An answer in JSON.

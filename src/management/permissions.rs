@@ -14,7 +14,7 @@ use super::auth::Caller;
 use super::body::Fields;
 use super::error::ApiError;
 use super::{Api, put};
-use crate::node::permissions::{Permissions, TopicPermissions};
+use crate::node::permissions::{Permissions, TopicKey, TopicPermissions};
 use crate::node::{Node, Refusal};
 use crate::server::ChangeError;
 
@@ -55,7 +55,7 @@ impl PermissionRow {
 /// Topic permissions, by user, virtual host and exchange.
 pub(super) fn topic_rows(node: &Node, wanted: impl Fn(&str, &str, &str) -> bool) -> Vec<Json> {
     let meant = node.topic_permissions.iter().filter(|((user, vhost, exchange), _)| wanted(user, vhost, exchange));
-    let row = |((user, vhost, exchange), topic): (&(Arc<str>, Arc<str>, Arc<str>), &TopicPermissions)| json!({"user": **user, "vhost": **vhost, "exchange": **exchange, "write": topic.write, "read": topic.read});
+    let row = |((user, vhost, exchange), topic): (&TopicKey, &TopicPermissions)| json!({"user": **user, "vhost": **vhost, "exchange": **exchange, "write": topic.write, "read": topic.read});
     meant.map(row).collect()
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crate::broker::Settings;
 use parameters::{GlobalParameters, Parameters};
-use permissions::{Permissions, TopicPermissions};
+use permissions::{Permissions, TopicKey, TopicPermissions};
 use users::User;
 use vhosts::Vhost;
 
@@ -40,7 +40,7 @@ pub struct Node {
     /// By user and virtual host.
     pub permissions: BTreeMap<(Arc<str>, Arc<str>), Permissions>,
     /// By user, virtual host and exchange.
-    pub topic_permissions: BTreeMap<(Arc<str>, Arc<str>, Arc<str>), TopicPermissions>,
+    pub topic_permissions: BTreeMap<TopicKey, TopicPermissions>,
     pub parameters: Parameters,
     pub global_parameters: GlobalParameters,
 }
@@ -164,7 +164,7 @@ impl Node {
     /// Takes back those for one exchange, or for all. Whether there were any.
     pub fn clear_topic_permissions(&mut self, user: &str, vhost: &str, exchange: Option<&str>) -> bool {
         let before = self.topic_permissions.len();
-        let is_meant = |(u, v, x): &(Arc<str>, Arc<str>, Arc<str>)| **u == *user && **v == *vhost && exchange.is_none_or(|e| **x == *e);
+        let is_meant = |(u, v, x): &TopicKey| **u == *user && **v == *vhost && exchange.is_none_or(|e| **x == *e);
         self.topic_permissions.retain(|key, _| !is_meant(key));
         self.topic_permissions.len() < before
     }

@@ -21,6 +21,9 @@ impl Permissions {
     }
 }
 
+/// A user, a virtual host and an exchange.
+pub type TopicKey = (Arc<str>, Arc<str>, Arc<str>);
+
 /// Patterns on routing keys, for one topic exchange.
 #[derive(Clone, Debug)]
 pub struct TopicPermissions {

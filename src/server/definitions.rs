@@ -19,8 +19,8 @@ pub(super) fn load(config: &Config) -> Result<Definitions, StartError> {
 }
 
 /// What is wrong, with the name of the file.
-pub(super) fn in_file(config: &Config, why: String) -> String {
-    config.load_definitions.as_ref().map_or(why.clone(), |path| format!("{}: {why}", path.display()))
+pub(super) fn in_file(config: &Config, why: &str) -> String {
+    config.load_definitions.as_ref().map_or_else(|| why.to_owned(), |path| format!("{}: {why}", path.display()))
 }
 
 /// Gives a virtual host that nobody uses yet what is defined for it.

@@ -262,7 +262,7 @@ impl Server {
         if is_first_start {
             first_start(&mut node, &config)?;
         }
-        let in_file = |why| StartError(definitions::in_file(&config, why));
+        let in_file = |why: String| StartError(definitions::in_file(&config, &why));
         definitions.apply_to(&mut node, salt).map_err(in_file)?;
         let settings = Arc::clone(&node.settings);
         let names: Vec<Arc<str>> = node.vhosts.keys().cloned().collect();

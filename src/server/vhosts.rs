@@ -49,9 +49,9 @@ impl Shell {
         if let Some(file) = self.node_file.clone() {
             let written = Arc::clone(&node);
             let written = tokio::task::spawn_blocking(move || file.write(&written)).await;
-            written.map_err(std::io::Error::other).flatten().map_err(|error| ChangeError::Disk(error.to_string()))?;
+            written.map_err(std::io::Error::other).and_then(|written| written).map_err(|error| ChangeError::Disk(error.to_string()))?;
         }
-        opened.into_iter().for_each(|broker_loop| self.add_loop(broker_loop));
+        opened.iter().for_each(|broker_loop| self.add_loop(broker_loop));
         *self.node.write() = Arc::clone(&node);
         self.spread_node(&before, &node).await;
         Ok(outcome)
@@ -93,13 +93,13 @@ impl Shell {
     }
 
     /// From now on the loop is found, and hears of alarms.
-    pub(super) fn add_loop(&self, broker_loop: Arc<BrokerLoop>) {
+    pub(super) fn add_loop(&self, broker_loop: &Arc<BrokerLoop>) {
         // Under the lock of the alarms, so that it misses none.
         let alarms = self.alarms.lock();
         broker_loop.push_alarms(*alarms);
         let mut loops = self.loops.write();
         let mut all: Vec<_> = loops.iter().cloned().collect();
-        all.push(Arc::clone(&broker_loop));
+        all.push(Arc::clone(broker_loop));
         all.sort_by(|a, b| a.vhost().cmp(b.vhost()));
         *loops = all.into();
         drop(loops);

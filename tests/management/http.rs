@@ -62,7 +62,18 @@ impl Http {
         self.send(method, path, &[("content-type", "application/json")], body.as_bytes())
     }
 
+    /// Asks for something that goes on, and leaves what comes to be read.
+    pub(crate) fn open(&self, path: &str) -> TcpStream {
+        self.begin("GET", path, &[], b"")
+    }
+
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut answer = Vec::new();
+        self.begin(method, path, headers, body).read_to_end(&mut answer).expect("an answer");
+        Answer::parse(&answer)
+    }
+
+    fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
         let authorization = self.authorization.iter().map(|value| ("authorization", &**value));
         for (name, value) in authorization.chain(headers.iter().copied()) {
@@ -73,9 +84,7 @@ impl Http {
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
         stream.write_all(head.as_bytes()).expect("written");
         stream.write_all(body).expect("written");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer");
-        Answer::parse(&answer)
+        stream
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod amqp;
+mod data_plane;
 mod declare;
 mod http;
 mod users;
