@@ -148,6 +148,7 @@ mod tests {
         ("default_permissions.configure", "^a$"),
         ("default_permissions.read", "^b#c$"),
         ("default_permissions.write", ""),
+        ("anonymous_login_user", "none"),
         (r"loopback_users.a\.b", "true"),
         ("loopback_users.guest", "false"),
         ("default_queue_type", "quorum"),

@@ -26,7 +26,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "",
         &[
-            "anonymous_login_pass anonymous_login_user auth_backends.$ auth_backends.$.authn auth_backends.$.authz \
+            "auth_backends.$ auth_backends.$.authn auth_backends.$.authz \
              background_gc_enabled background_gc_target_interval classic_queue.default_version collect_statistics \
              consumer_disconnected_timeout default_worker_pool_size delegate_count erlang.K hipe_compile http_dispatch.access_log_dir \
              link_max_per_session memory_monitor_interval message_store_shutdown_timeout metadata_store.khepri.default_timeout \

@@ -128,6 +128,9 @@ pub struct Config {
     pub default_vhost: String,
     pub default_user_tags: BTreeSet<String>,
     pub default_permissions: Permissions,
+    /// Whom ANONYMOUS logs in, with this password; `None`: nobody.
+    pub anonymous_login_user: Option<String>,
+    pub anonymous_login_pass: String,
     /// Who may log in from this machine only.
     pub loopback_users: BTreeSet<String>,
     /// Seconds; 0 is off.
@@ -206,6 +209,8 @@ impl Default for Config {
             default_vhost: "/".to_owned(),
             default_user_tags: BTreeSet::from(["administrator".to_owned()]),
             default_permissions: Permissions::default(),
+            anonymous_login_user: Some("guest".to_owned()),
+            anonymous_login_pass: "guest".to_owned(),
             loopback_users: BTreeSet::from(["guest".to_owned()]),
             heartbeat_s,
             frame_max,
@@ -247,6 +252,7 @@ impl Config {
         if let Some(permitted) = self.permit_global_qos {
             profile.global_qos_ignored = !permitted;
         }
+        profile.anonymous &= self.anonymous_login_user.is_some();
         Settings {
             max_message_size: self.max_message_size.unwrap_or(profile.max_message_size),
             profile,
@@ -279,7 +285,8 @@ impl Config {
             mechanisms: self.auth_mechanisms.values().cloned().collect(),
             connection_max: self.connection_max,
             loopback_users: self.loopback_users.clone(),
-            anonymous_user: self.default_user.as_str().into(),
+            anonymous_user: self.anonymous_login_user.as_deref().unwrap_or_default().into(),
+            anonymous_pass: self.anonymous_login_pass.clone(),
             tune: Tune {
                 channel_max: self.channel_max,
                 frame_max: self.frame_max,

@@ -35,6 +35,8 @@ pub struct Node {
     pub loopback_users: BTreeSet<String>,
     /// Whom ANONYMOUS logs in (V6).
     pub anonymous_user: Arc<str>,
+    /// The password that it has to have for that.
+    pub anonymous_pass: String,
     pub users: BTreeMap<Arc<str>, Arc<User>>,
     pub vhosts: BTreeMap<Arc<str>, Arc<Vhost>>,
     /// By user and virtual host.

@@ -69,7 +69,7 @@ impl Node {
             "PLAIN" => plain(response),
             "AMQPLAIN" => amqplain(response),
             // V6.
-            "ANONYMOUS" => return Some(self.anonymous(from_loopback)),
+            "ANONYMOUS" => Some((self.anonymous_user.as_bytes(), self.anonymous_pass.as_bytes())),
             _ => return None,
         };
         let Some((name, password)) = credentials else { return Some(Err(Refused::Malformed)) };
@@ -84,10 +84,6 @@ impl Node {
     pub fn vouched_for(&self, name: Option<&str>, from_loopback: bool) -> Result<Arc<str>, Refused> {
         let user = name.and_then(|name| self.users.get(name)).ok_or(Refused::Login)?;
         if self.may_come_from(user, from_loopback) { Ok(Arc::clone(&user.name)) } else { Err(Refused::Login) }
-    }
-
-    fn anonymous(&self, from_loopback: bool) -> Result<Arc<str>, Refused> {
-        self.vouched_for(Some(&self.anonymous_user), from_loopback)
     }
 
     /// The user with this name and password, if it may log in from there. A wrong name takes as long as a wrong password.
@@ -131,7 +127,7 @@ mod tests {
     use crate::node::password::Algorithm;
 
     fn node(password: &str, loopback_only: bool) -> Node {
-        let mut node = Node { anonymous_user: "guest".into(), ..Node::default() };
+        let mut node = Node { anonymous_user: "guest".into(), anonymous_pass: "secret".to_owned(), ..Node::default() };
         let password = PasswordHash::new(Algorithm::Sha256, [1, 2, 3, 4], password);
         node.put_user(User { name: "guest".into(), password, tags: Vec::new(), limits: UserLimits::default() });
         if loopback_only {
@@ -150,6 +146,15 @@ mod tests {
         assert_eq!(anywhere.authenticate("PLAIN", response, false), Some(Ok("guest".into())));
         assert_eq!(here.authenticate("ANONYMOUS", b"", false), Some(Err(Refused::Login)));
         assert_eq!(here.authenticate("ANONYMOUS", b"", true), Some(Ok("guest".into())));
+    }
+
+    /// V6: whoever needs no password does not become a user of another password.
+    #[test]
+    fn anonymous_is_a_user_with_the_password_that_is_configured() {
+        assert_eq!(node("another", false).authenticate("ANONYMOUS", b"", true), Some(Err(Refused::Login)));
+        let mut gone = node("secret", false);
+        gone.delete_user("guest").expect("there is one");
+        assert_eq!(gone.authenticate("ANONYMOUS", b"", true), Some(Err(Refused::Login)));
     }
 
     #[test]

@@ -131,6 +131,21 @@ pub(super) const USERS: &[Key] = &[
         |c| one(&c.default_permissions.write),
     ),
     key(
+        "anonymous_login_user",
+        "Whom ANONYMOUS logs in, if there is such a user with the password below; `none`: nobody.",
+        |c, _, v| take(&mut c.anonymous_login_user, (v != "none").then(|| v.to_owned())),
+        |c| one(c.anonymous_login_user.as_deref().unwrap_or("none")),
+    ),
+    Key {
+        secret: true,
+        ..key(
+            "anonymous_login_pass",
+            "The password that this user has to have.",
+            |c, _, v| put(&mut c.anonymous_login_pass, secret(v)),
+            |c| one(&c.anonymous_login_pass),
+        )
+    },
+    key(
         "loopback_users.$user",
         "Whether the user may log in from this machine only.",
         |c, user, v| member(&mut c.loopback_users, user, v),

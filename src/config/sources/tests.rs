@@ -202,6 +202,16 @@ fn what_is_deprecated_is_permitted_over_the_profile() {
 }
 
 #[test]
+fn anonymous_is_offered_unless_it_is_nobody() {
+    let offered = |text| config(text).settings().profile.anonymous;
+    assert!(offered("") && offered("default_user = hare"));
+    assert!(!offered("compat = 3.13") && !offered("anonymous_login_user = none"));
+    let node = config("default_user = hare\nanonymous_login_user = fox\nanonymous_login_pass = hole").node();
+    assert_eq!((&*node.anonymous_user, node.anonymous_pass.as_str()), ("fox", "hole"));
+    assert_eq!(&*config("default_user = hare").node().anonymous_user, "guest");
+}
+
+#[test]
 fn files_include_others() {
     let folder = Folder::new(&[
         ("main.conf", "heartbeat = 1\ninclude more/*.conf # all\nchannel_max = 1\n"),
