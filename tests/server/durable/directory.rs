@@ -113,13 +113,14 @@ fn settings_that_are_none() {
         ("fsync = sometimes", "'sometimes' is neither always nor never nor a number of milliseconds"),
         ("fsync = 0", "'0' is neither always nor never nor a number of milliseconds"),
         ("fsync = -5", "'-5' is neither always nor never nor a number of milliseconds"),
-        ("disk_free_limit.absolute = plenty", "'plenty' is no unit of bytes"),
+        ("disk_free_limit.absolute = plenty", "'plenty' is no amount of bytes"),
         ("disk_free_limit.relative = -1", "'-1' is not a number from 0 on"),
         ("disk_free_limit.relative = lots", "'lots' is not a number in range"),
     ] {
         let path = scratch.file("leveret.conf", line);
         let said = one_line(leveret().arg("--config").arg(&path), 1);
-        assert_eq!(said, format!("leveret: {}: line 1: {why}", path.display()));
+        let key = line.split(" = ").next().unwrap();
+        assert_eq!(said, format!("leveret: {}: line 1: {key}: {why}", path.display()));
     }
 }
 
