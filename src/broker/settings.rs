@@ -163,6 +163,8 @@ pub struct Settings {
     pub profile: Profile,
     /// What the node is called where RabbitMQ names its own.
     pub node_name: Arc<str>,
+    /// What clients are told that the cluster is called.
+    pub cluster_name: Arc<str>,
     /// Larger messages are refused with 406, in bytes.
     pub max_message_size: u64,
     /// The bound of a queue that is declared without one, in ready messages.
@@ -202,6 +204,7 @@ impl Default for Settings {
             max_message_size: Profile::PERMISSIVE.max_message_size,
             profile: Profile::PERMISSIVE,
             node_name: NODE_NAME.into(),
+            cluster_name: NODE_NAME.into(),
             default_max_length: None,
             default_max_length_bytes: None,
             default_overflow: Overflow::default(),

@@ -257,6 +257,7 @@ impl Config {
             max_message_size: self.max_message_size.unwrap_or(profile.max_message_size),
             profile,
             node_name: self.node_name.as_str().into(),
+            cluster_name: self.cluster_name.as_ref().unwrap_or(&self.node_name).as_str().into(),
             default_max_length: self.default_max_length,
             default_max_length_bytes: self.default_max_length_bytes,
             default_overflow: self.default_overflow,

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::Fsync;
-use crate::broker::Profile;
 use crate::broker::queue::QueueType;
 use crate::broker::queue::effective::Overflow;
+use crate::broker::{Pattern, Profile};
 
 /// Where all interfaces are meant.
 pub(super) const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -152,6 +152,11 @@ pub(super) fn level_name(level: LevelFilter) -> String {
     }
 }
 
+/// A regular expression of names.
+pub(super) fn pattern(value: &str) -> Result<String, String> {
+    Pattern::new(value).map(|_| value.to_owned())
+}
+
 /// A secret that is not encrypted.
 pub(super) fn secret(value: &str) -> Result<String, String> {
     if value.starts_with("encrypted:") { Err("encrypted values cannot be read".to_owned()) } else { Ok(value.to_owned()) }
@@ -242,5 +247,6 @@ mod tests {
         assert!(fsync("0").is_err() && overflow("drop").is_err() && profile("5.0").is_err());
         assert_eq!(secret("encrypted:abc="), Err("encrypted values cannot be read".to_owned()));
         assert_eq!(secret("s"), Ok("s".to_owned()));
+        assert_eq!((pattern("^a.*$"), pattern("(").is_err()), (Ok("^a.*$".to_owned()), true));
     }
 }

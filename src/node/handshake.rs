@@ -115,7 +115,7 @@ impl Handshake {
         let start = connection::Start {
             version_major: 0,
             version_minor: 9,
-            server_properties: server_properties(profile.version),
+            server_properties: server_properties(profile.version, &node.settings.cluster_name),
             mechanisms: mechanisms(node, peer.ssl.is_some()).into(),
             locales: "en_US".into(),
         };
@@ -279,7 +279,7 @@ fn mechanisms(node: &Node, over_tls: bool) -> String {
 }
 
 /// Behaviour C2: clients branch on product and version, so these are RabbitMQ's; leveret's own name is beside them.
-fn server_properties(version: &str) -> FieldTable {
+fn server_properties(version: &str, cluster_name: &str) -> FieldTable {
     let text = |s: &str| AMQPValue::LongString(s.into());
     let mut capabilities = FieldTable::default();
     for capability in [
@@ -303,7 +303,7 @@ fn server_properties(version: &str) -> FieldTable {
         ("platform", "Rust"),
         ("copyright", "The leveret authors"),
         ("information", "Licensed under the Apache License 2.0"),
-        ("cluster_name", "leveret@localhost"),
+        ("cluster_name", cluster_name),
         ("leveret", env!("CARGO_PKG_VERSION")),
     ] {
         properties.insert(name.into(), text(value));

@@ -93,6 +93,29 @@ fn the_default_user() {
     }
 }
 
+#[test]
+fn what_the_default_user_may_do() {
+    let broker = Broker::with_config("default_permissions.configure = ^q$\ndefault_permissions.write = ^$\n");
+    let mut raw = Raw::channel(&broker);
+    assert_eq!(raw.declare("q", 0), 0);
+    raw.send(&wire::queue_declare(1, "other", 0));
+    let close = Close::of(&raw.expect(wire::CHANNEL_CLOSE));
+    assert_eq!(close.code, 403, "{}", close.text);
+}
+
+#[test]
+fn clients_are_told_what_the_cluster_is_called() {
+    for (lines, name) in [("cluster_name = meadow\n", "meadow"), ("node_name = rabbit@hare\n", "rabbit@hare"), ("", "leveret@localhost")] {
+        let broker = Broker::with_config(lines);
+        let mut raw = Raw::connect(&broker);
+        raw.send(wire::HEADER);
+        let start = raw.next().expect("connection.start");
+        let told = String::from_utf8_lossy(&start.payload).into_owned();
+        let after = told.split("cluster_name").nth(1).expect("a name of the cluster");
+        assert!(after[5..].starts_with(name), "{told}");
+    }
+}
+
 #[tokio::test]
 async fn the_default_vhost() {
     let broker = Broker::with_config("default_vhost = meadow\n");

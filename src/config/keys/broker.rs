@@ -1,6 +1,6 @@
 //! The keys that are about what the broker holds and whom it lets in: limits, the default user, queues.
 
-use super::super::values::{boolean, bytes, factor, limit, number, overflow, queue_type, secret, share, size};
+use super::super::values::{boolean, bytes, factor, limit, number, overflow, pattern, queue_type, secret, share, size};
 use super::super::{DiskFreeLimit, MemoryWatermark};
 use super::{Key, alias, infinite, key, maybe, member, named, one, put, some, take};
 use crate::broker::queue::effective::Overflow;
@@ -115,19 +115,19 @@ pub(super) const USERS: &[Key] = &[
     key(
         "default_permissions.configure",
         "What it may configure in that virtual host: a regular expression of names.",
-        |c, _, v| take(&mut c.default_permissions.configure, v),
+        |c, _, v| put(&mut c.default_permissions.configure, pattern(v)),
         |c| one(&c.default_permissions.configure),
     ),
     key(
         "default_permissions.read",
         "What it may read.",
-        |c, _, v| take(&mut c.default_permissions.read, v),
+        |c, _, v| put(&mut c.default_permissions.read, pattern(v)),
         |c| one(&c.default_permissions.read),
     ),
     key(
         "default_permissions.write",
         "What it may write.",
-        |c, _, v| take(&mut c.default_permissions.write, v),
+        |c, _, v| put(&mut c.default_permissions.write, pattern(v)),
         |c| one(&c.default_permissions.write),
     ),
     key(
