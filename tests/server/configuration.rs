@@ -1,6 +1,8 @@
 //! Where settings come from, how they are printed, where the log goes.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use crate::command_line::one_line;
@@ -148,6 +150,28 @@ fn the_environment_of_a_container() {
 }
 
 #[test]
+fn every_listener_serves() {
+    let free = || TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let (first, second) = (free(), free());
+    let scratch = Scratch::new();
+    let config = scratch.file("leveret.conf", &format!("listeners.tcp.a = {first}\nlisteners.tcp.b = {second}\n"));
+    let mut command = leveret();
+    command.args(["--http", "127.0.0.1:0", "--config"]).arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("the broker starts");
+    let served = [first, second].map(|address| {
+        let mut stream = eventually("a listener", || TcpStream::connect(address).ok());
+        stream.write_all(wire::HEADER).expect("sent");
+        let mut answer = [0; 11];
+        stream.read_exact(&mut answer).map(|()| answer)
+    });
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    for answer in served {
+        assert_eq!(answer.expect("connection.start")[7..], [0, 10, 0, 10]);
+    }
+}
+
+#[test]
 fn the_log_goes_to_a_file_as_json() {
     let scratch = Scratch::new();
     let path = scratch.file("broker.log", "what was there\n");
@@ -181,7 +205,7 @@ fn the_console_can_be_json_on_standard_output() {
     let config =
         scratch.file("leveret.conf", "log.console.stdio = stdout\nlog.console.formatter = json\nmqtt.vhost = /\ndefault_user = a\n");
     let mut child = leveret()
-        .args(["--amqp", "127.0.0.1:0", "--config"])
+        .args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"])
         .arg(config)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
