@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::outbox::Shared;
+use super::outbox::{Shared, Wire};
 use crate::amqp::Command;
 use crate::broker::policy::Policy;
 use crate::broker::{Alarms, Broker, ConnectionId, Effects, INTERNAL_USER, Input, Loaded, Opened, Timestamp};
@@ -70,8 +70,10 @@ impl Asked<'_> {
         self.broker.handle(self.now, input, self.effects);
     }
 
-    pub(super) fn shared(&self, connection: ConnectionId) -> Option<&Arc<Shared>> {
-        self.connections.get(connection.index())?.as_ref()
+    /// What has gone over the socket of a connection.
+    #[must_use]
+    pub fn wire(&self, connection: ConnectionId) -> Option<Wire> {
+        self.connections.get(connection.index())?.as_ref().map(|shared| shared.wire())
     }
 }
 

@@ -43,6 +43,7 @@ use vhosts::Admitted;
 pub use handle::{Disk, Handle, Memory};
 pub use inbox::Asked;
 pub use listener::{Address, Listening};
+pub use outbox::Wire;
 pub use vhosts::ChangeError;
 
 /// How often the room on the disk is looked at.

@@ -87,7 +87,23 @@ pub(super) struct Shared {
     pub(super) unanswered: AtomicBool,
     /// Bytes ever written, for the heartbeats.
     pub(super) sent: AtomicU64,
+    writes: AtomicU64,
+    received: AtomicU64,
+    reads: AtomicU64,
     held: Arc<Held>,
+}
+
+/// What has gone over a connection's socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wire {
+    /// Bytes.
+    pub received: u64,
+    pub reads: u64,
+    /// Bytes.
+    pub sent: u64,
+    pub writes: u64,
+    /// Bytes that wait to be written.
+    pub pending: usize,
 }
 
 /// When an output may be written.
@@ -146,7 +162,27 @@ impl Shared {
             awaits_close_ok: AtomicBool::new(false),
             unanswered: AtomicBool::new(false),
             sent: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
             held,
+        }
+    }
+
+    /// Counts a read that brought so many bytes.
+    pub(super) fn count_read(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn wire(&self) -> Wire {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Wire {
+            received: count(&self.received),
+            reads: count(&self.reads),
+            sent: count(&self.sent),
+            writes: count(&self.writes),
+            pending: self.pending(),
         }
     }
 
@@ -210,6 +246,7 @@ impl Shared {
             match self.write(&outbox) {
                 Ok(n) => {
                     self.sent.fetch_add(n as u64, Ordering::Relaxed);
+                    self.writes.fetch_add(1, Ordering::Relaxed);
                     outbox.advance(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

@@ -126,7 +126,12 @@ impl Broker {
     /// Every connection, by id.
     #[must_use]
     pub fn connection_views(&self) -> Vec<ConnectionView> {
-        self.all_connections().map(|(id, connection)| self.connection_view(id, connection)).collect()
+        self.all_connections().map(|(id, connection)| self.view_of_connection(id, connection)).collect()
+    }
+
+    #[must_use]
+    pub fn connection_view(&self, id: ConnectionId) -> Option<ConnectionView> {
+        self.connections.get(id.index())?.as_ref().map(|connection| self.view_of_connection(id, connection))
     }
 
     /// Every channel that is open, by connection and number.
@@ -138,7 +143,24 @@ impl Broker {
     /// Every consumer, by queue, connection, channel and tag.
     #[must_use]
     pub fn consumer_views(&self) -> Vec<ConsumerView> {
-        let mut all: Vec<ConsumerView> = self.consumers.iter().filter_map(|(id, consumer)| self.consumer_view(id, consumer)).collect();
+        self.consumer_views_where(|_| true)
+    }
+
+    /// Those of a queue; none if there is no such queue.
+    #[must_use]
+    pub fn consumers_of_queue(&self, name: &str) -> Vec<ConsumerView> {
+        let queue = self.queue_names.get(name).copied();
+        self.consumer_views_where(|consumer| Some(consumer.queue) == queue)
+    }
+
+    #[must_use]
+    pub fn consumers_of_channel(&self, connection: ConnectionId, channel: u16) -> Vec<ConsumerView> {
+        self.consumer_views_where(|consumer| (consumer.connection, consumer.channel) == (connection, channel))
+    }
+
+    fn consumer_views_where(&self, is_meant: impl Fn(&Consumer) -> bool) -> Vec<ConsumerView> {
+        let meant = self.consumers.iter().filter(|(_, consumer)| is_meant(consumer));
+        let mut all: Vec<ConsumerView> = meant.filter_map(|(id, consumer)| self.consumer_view(id, consumer)).collect();
         let order = |view: &ConsumerView| (Arc::clone(&view.queue), view.connection, view.channel);
         all.sort_unstable_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.tag.cmp(&b.tag)));
         all
@@ -154,7 +176,7 @@ impl Broker {
         channels.filter(|(_, _, channel)| !channel.is_closing())
     }
 
-    fn connection_view(&self, id: ConnectionId, connection: &Connection) -> ConnectionView {
+    fn view_of_connection(&self, id: ConnectionId, connection: &Connection) -> ConnectionView {
         let opened = &connection.opened;
         let state = if !connection.is_running() {
             ConnectionState::Closing

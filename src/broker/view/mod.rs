@@ -8,6 +8,7 @@ mod connection;
 mod exchange;
 mod peek;
 mod queue;
+mod sample;
 mod snapshot;
 mod totals;
 
@@ -16,6 +17,7 @@ pub use connection::{ActivityStatus, ChannelView, ConnectionState, ConnectionVie
 pub use exchange::ExchangeView;
 pub use peek::{Peek, Peeked};
 pub use queue::{ActiveConsumer, QueueView, StreamView};
+pub use sample::{QueueSample, Sample};
 pub use snapshot::{ChannelSnapshot, QueueSnapshot};
 pub use totals::{Objects, Totals};
 

@@ -82,6 +82,12 @@ impl Broker {
         all
     }
 
+    /// The names of all queues, in no order.
+    #[must_use]
+    pub fn queue_names(&self) -> Vec<Arc<str>> {
+        self.queues.values().map(|queue| Arc::clone(&queue.name)).collect()
+    }
+
     #[must_use]
     pub fn queue_view(&self, name: &str) -> Option<QueueView> {
         self.queue_names.get(name).map(|id| self.view(&self.queues[*id]))

@@ -304,6 +304,7 @@ impl Connection {
                 Err(error) => return Err(error),
             };
             self.received = true;
+            self.shared.count_read(n);
             self.received(&buffer[..n]);
             Ok(Read::Some(n))
         })
