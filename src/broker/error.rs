@@ -95,6 +95,11 @@ impl Error {
         Self::new(ReplyCode::AccessRefused, format!("{kind} name '{name}' contains reserved prefix 'amq.*'"))
     }
 
+    /// For what comes from elsewhere than from a client, who cannot even say it.
+    pub fn name_too_long(what: &str, bytes: usize) -> Self {
+        Self::new(ReplyCode::SyntaxError, format!("{what} of {bytes} bytes is longer than 255 bytes"))
+    }
+
     pub fn volatile_queue() -> Self {
         Self::new(ReplyCode::AccessRefused, "cannot bind or unbind to a volatile (direct reply-to) queue")
     }

@@ -15,6 +15,8 @@ pub mod error;
 mod events;
 pub mod exchange;
 mod expiry;
+mod import;
+pub mod json;
 mod origin;
 mod paging;
 mod policies;
@@ -60,6 +62,7 @@ pub use dead_letter::Reason;
 pub use delayed::DelayedSnapshot;
 pub use effects::{Action, ConnectionId, Effects, Refusal, Release};
 pub use error::Error;
+pub use import::Declaration;
 pub use origin::{Origin, PeerCertificate, Ssl};
 pub use paging::{Load, Loaded, Purpose, Spill, Unneeded};
 pub use recovery::Unreadable;
@@ -138,6 +141,12 @@ pub enum Input<'a> {
         operator: bool,
         name: &'a str,
         user: &'a str,
+    },
+    /// Definitions have something that is to be there; what is there already is not compared.
+    Import {
+        what: &'a Declaration,
+        user: &'a str,
+        outcome: &'a mut Result<(), Error>,
     },
     /// An administrator takes a delayed message back.
     CancelDelayed {
@@ -307,6 +316,7 @@ impl Broker {
             Input::Trace(on) => self.set_tracing(on),
             Input::SetPolicy { operator, policy, user } => self.set_policy(operator, &policy, user, effects),
             Input::ClearPolicy { operator, name, user } => self.clear_policy(operator, name, user, effects),
+            Input::Import { what, user, outcome } => *outcome = self.import(what, user, effects),
             Input::SpillTransient => self.spill_transient(),
             Input::Spilled { queue, level, up_to } => self.spilled(queue, level, up_to),
             Input::Settled => self.write_clean(),

@@ -106,7 +106,14 @@ impl Broker {
     }
 
     /// Whether the binding was not there before.
-    fn bind(&mut self, source: ExchangeId, destination: Destination, key: &str, arguments: FieldTable, user: &str) -> Result<bool, Error> {
+    pub(in crate::broker) fn bind(
+        &mut self,
+        source: ExchangeId,
+        destination: Destination,
+        key: &str,
+        arguments: FieldTable,
+        user: &str,
+    ) -> Result<bool, Error> {
         let exchange = &self.exchanges[source];
         exchange.check_binding(key, &arguments).map_err(Error::precondition)?;
         if exchange.kind == Kind::LocalRandom {
@@ -148,7 +155,7 @@ impl Broker {
 
     /// A recent-history exchange gives what it keeps to a new destination (behaviour X21): to a queue the oldest first, through
     /// an exchange the newest first, as RabbitMQ does.
-    fn replay(&mut self, source: ExchangeId, destination: Destination, effects: &mut Effects) {
+    pub(in crate::broker) fn replay(&mut self, source: ExchangeId, destination: Destination, effects: &mut Effects) {
         let Some(history) = &self.exchanges[source].history else { return };
         match destination {
             Destination::Queue(queue) => {

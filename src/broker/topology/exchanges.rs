@@ -23,6 +23,16 @@ const PREDECLARED: [(&str, Kind); 6] = [
     (trace::EXCHANGE, Kind::Topic),
 ];
 
+/// An exchange that is to be created.
+pub(in crate::broker) struct NewExchange<'a> {
+    pub(in crate::broker) name: &'a str,
+    pub(in crate::broker) kind: Kind,
+    pub(in crate::broker) durable: bool,
+    pub(in crate::broker) auto_delete: bool,
+    pub(in crate::broker) internal: bool,
+    pub(in crate::broker) arguments: FieldTable,
+}
+
 impl Broker {
     pub(in crate::broker) fn declare_predeclared_exchanges(&mut self) {
         for (name, kind) in PREDECLARED {
@@ -61,9 +71,23 @@ impl Broker {
             match self.exchange_names.get(&*name) {
                 Some(id) => self.assert_equivalent_exchange(&self.exchanges[*id], kind, &declare)?,
                 None => {
-                    self.create_exchange(at, &name, kind, declare)?;
+                    if name.starts_with("amq.") {
+                        return Err(Error::reserved_name("exchange", &name));
+                    }
+                    if let Some(alternate) = self.alternate_exchange(&name, &declare.arguments)? {
+                        self.check_permission(at, Permission::Read, Resource::Exchange(&name))?;
+                        self.check_permission(at, Permission::Write, Resource::Exchange(&alternate))?;
+                    }
                     let user = self.user(at.connection);
-                    self.exchange_created(&name, &user);
+                    let new = NewExchange {
+                        name: &name,
+                        kind,
+                        durable: declare.durable,
+                        auto_delete: declare.auto_delete,
+                        internal: declare.internal,
+                        arguments: declare.arguments,
+                    };
+                    self.create_exchange(new, &user)?;
                 }
             }
         }
@@ -74,7 +98,7 @@ impl Broker {
         Ok(())
     }
 
-    fn exchange_type(&self, name: &str) -> Result<Kind, Error> {
+    pub(in crate::broker) fn exchange_type(&self, name: &str) -> Result<Kind, Error> {
         Kind::named(name).ok_or_else(|| {
             if self.settings.profile.unknown_exchange_type_is_503 {
                 Error::invalid_exchange_type(name)
@@ -88,28 +112,28 @@ impl Broker {
         self.exchange_names.get(name).copied().ok_or_else(|| Error::no_exchange(&self.vhost, name))
     }
 
-    fn create_exchange(&mut self, at: At, name: &str, kind: Kind, declare: methods::Declare) -> Result<(), Error> {
-        if name.starts_with("amq.") {
-            return Err(Error::reserved_name("exchange", name));
-        }
-        match declare.arguments.inner().get(ALTERNATE_EXCHANGE) {
-            None => {}
-            Some(AMQPValue::LongString(alternate)) => {
-                let alternate = String::from_utf8_lossy(alternate.as_bytes());
-                self.check_permission(at, Permission::Read, Resource::Exchange(name))?;
-                self.check_permission(at, Permission::Write, Resource::Exchange(&alternate))?;
-            }
+    /// Where an exchange with these arguments sends what it cannot route.
+    pub(in crate::broker) fn alternate_exchange(&self, exchange: &str, arguments: &FieldTable) -> Result<Option<String>, Error> {
+        match arguments.inner().get(ALTERNATE_EXCHANGE) {
+            None => Ok(None),
+            Some(AMQPValue::LongString(alternate)) => Ok(Some(String::from_utf8_lossy(alternate.as_bytes()).into_owned())),
             Some(other) => {
-                let resource = error::exchange(&self.vhost, name);
-                return Err(Error::invalid_argument_type(ALTERNATE_EXCHANGE, &resource, other));
+                let resource = error::exchange(&self.vhost, exchange);
+                Err(Error::invalid_argument_type(ALTERNATE_EXCHANGE, &resource, other))
             }
         }
-        let mut exchange = Exchange::new(&self.vhost, name.into(), kind, declare.durable, declare.arguments)?;
-        exchange.auto_delete = declare.auto_delete;
-        exchange.internal = declare.internal;
+    }
+
+    /// Its alternate exchange has been looked at before.
+    pub(in crate::broker) fn create_exchange(&mut self, new: NewExchange<'_>, user: &str) -> Result<(), Error> {
+        let NewExchange { name, kind, durable, auto_delete, internal, arguments } = new;
+        let mut exchange = Exchange::new(&self.vhost, name.into(), kind, durable, arguments)?;
+        exchange.auto_delete = auto_delete;
+        exchange.internal = internal;
         exchange.apply(self.policies.for_exchange(name));
         let id = self.add_exchange(exchange);
         self.define_exchange(id);
+        self.exchange_created(name, user);
         Ok(())
     }
 

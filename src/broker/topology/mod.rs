@@ -4,4 +4,5 @@ mod bindings;
 mod exchanges;
 mod queues;
 
-pub(super) use exchanges::check_not_default;
+pub(super) use exchanges::{NewExchange, check_not_default};
+pub(super) use queues::NewQueue;

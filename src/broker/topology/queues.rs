@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::amqp::{AMQPClass, AMQPValue, queue as methods};
+use crate::amqp::{AMQPClass, AMQPValue, FieldTable, queue as methods};
 use crate::broker::access::{Permission, Resource};
 use crate::broker::channel::{reply_to, strip_cr_lf};
 use crate::broker::error;
@@ -13,6 +13,16 @@ use crate::broker::queue::{Flags, Queue, QueueId, QueueType};
 use crate::broker::{At, Broker, ConnectionId, Effects, Error, INTERNAL_USER};
 
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
+
+/// A queue that is to be created.
+pub(in crate::broker) struct NewQueue {
+    pub(in crate::broker) name: String,
+    /// The name is not one that the broker made up.
+    pub(in crate::broker) was_named: bool,
+    pub(in crate::broker) flags: Flags,
+    pub(in crate::broker) owner: Option<ConnectionId>,
+    pub(in crate::broker) arguments: FieldTable,
+}
 
 impl Broker {
     pub(in crate::broker) fn queue_declare(&mut self, at: At, declare: methods::Declare, effects: &mut Effects) -> Result<(), Error> {
@@ -58,8 +68,7 @@ impl Broker {
         Ok(())
     }
 
-    fn declare(&mut self, at: At, named: &str, declare: methods::Declare) -> Result<QueueId, Error> {
-        let profile = &self.settings.profile;
+    fn declare(&mut self, at: At, named: &str, mut declare: methods::Declare) -> Result<QueueId, Error> {
         let flags = Flags {
             // An exclusive queue ends with its connection, whatever it says (V22; RabbitMQ 3.10 does the same).
             durable: declare.durable && !declare.exclusive,
@@ -74,73 +83,78 @@ impl Broker {
         self.check_permission(at, Permission::Configure, Resource::Queue(&name))?;
         self.churn.queue_declared += 1;
         let owner = flags.exclusive.then_some(at.connection);
-        let declare = self.with_default_type(flags, declare);
+        let was_named = !declare.queue.as_str().is_empty();
+        declare.arguments = self.with_default_type(flags, was_named, declare.arguments);
         if let Some(&id) = self.queue_names.get(&*name) {
             self.assert_equivalent_queue(&self.queues[id], flags, owner, &declare)?;
             return Ok(id);
         }
-        if profile.transient_nonexcl_queues_denied && !flags.durable && !flags.exclusive {
+        self.check_transient(flags)?;
+        if let Some(exchange) = self.dead_letter_exchange(&name, &declare.arguments)? {
+            self.check_permission(at, Permission::Read, Resource::Queue(&name))?;
+            self.check_permission(at, Permission::Write, Resource::Exchange(&exchange))?;
+        }
+        let user = self.user(at.connection);
+        let id = self.create_queue(NewQueue { name, was_named, flags, owner, arguments: declare.arguments }, &user)?;
+        if flags.exclusive
+            && let Some(connection) = self.connection(at.connection)
+        {
+            connection.exclusive_queues.push(id);
+        }
+        Ok(id)
+    }
+
+    /// V14.
+    pub(in crate::broker) fn check_transient(&self, flags: Flags) -> Result<(), Error> {
+        if self.settings.profile.transient_nonexcl_queues_denied && !flags.durable && !flags.exclusive {
             let text = "Its use is not permitted per the configuration (overriding the default, which is permitted) using the \
                         `deprecated_features.permit.transient_nonexcl_queues` setting";
             return Err(Error::deprecated("transient_nonexcl_queues", text));
         }
-        self.create_queue(at, name, flags, owner, declare)
+        Ok(())
+    }
+
+    /// Where a queue with these arguments lets its messages die.
+    pub(in crate::broker) fn dead_letter_exchange(&self, queue: &str, arguments: &FieldTable) -> Result<Option<String>, Error> {
+        match arguments.inner().get(DEAD_LETTER_EXCHANGE) {
+            None => Ok(None),
+            Some(AMQPValue::LongString(exchange)) => Ok(Some(String::from_utf8_lossy(exchange.as_bytes()).into_owned())),
+            Some(other) => {
+                let resource = error::queue(&self.vhost, queue);
+                Err(Error::invalid_argument_type(DEAD_LETTER_EXCHANGE, &resource, other))
+            }
+        }
     }
 
     /// The default type, of the virtual host or else of the node, stands in for x-queue-type where a queue can be of that type (behaviour Q19, gotcha 33).
-    fn with_default_type(&self, flags: Flags, mut declare: methods::Declare) -> methods::Declare {
+    pub(in crate::broker) fn with_default_type(&self, flags: Flags, was_named: bool, mut arguments: FieldTable) -> FieldTable {
         let default = self.limits.default_queue_type.unwrap_or(self.settings.default_queue_type);
-        let named = !declare.queue.as_str().is_empty();
-        let is_possible = named && flags.durable && !flags.exclusive && !flags.auto_delete;
-        if default != QueueType::Classic && is_possible && !declare.arguments.inner().contains_key("x-queue-type") {
+        let is_possible = was_named && flags.durable && !flags.exclusive && !flags.auto_delete;
+        if default != QueueType::Classic && is_possible && !arguments.inner().contains_key("x-queue-type") {
             let kind = AMQPValue::LongString(default.name().as_bytes().into());
-            declare.arguments.insert("x-queue-type".into(), kind);
+            arguments.insert("x-queue-type".into(), kind);
         }
-        declare
+        arguments
     }
 
-    fn create_queue(
-        &mut self,
-        at: At,
-        name: String,
-        flags: Flags,
-        owner: Option<ConnectionId>,
-        declare: methods::Declare,
-    ) -> Result<QueueId, Error> {
-        let was_named = !declare.queue.as_str().is_empty();
-        match declare.arguments.inner().get(DEAD_LETTER_EXCHANGE) {
-            None => {}
-            Some(AMQPValue::LongString(exchange)) => {
-                let exchange = String::from_utf8_lossy(exchange.as_bytes());
-                self.check_permission(at, Permission::Read, Resource::Queue(&name))?;
-                self.check_permission(at, Permission::Write, Resource::Exchange(&exchange))?;
-            }
-            Some(other) => {
-                let resource = error::queue(&self.vhost, &name);
-                return Err(Error::invalid_argument_type(DEAD_LETTER_EXCHANGE, &resource, other));
-            }
-        }
-        arguments::check(&self.vhost, &name, &declare.arguments, &self.settings.profile)?;
-        let kind = arguments::queue_type_of(&declare.arguments);
+    /// Its dead-letter exchange has been looked at before.
+    pub(in crate::broker) fn create_queue(&mut self, new: NewQueue, user: &str) -> Result<QueueId, Error> {
+        let NewQueue { name, was_named, flags, owner, arguments } = new;
+        arguments::check(&self.vhost, &name, &arguments, &self.settings.profile)?;
+        let kind = arguments::queue_type_of(&arguments);
         self.check_queue_limit(&name)?;
         self.check_properties(kind, &name, flags, was_named)?;
-        let deduplication = Deduplication::for_queue(&declare.arguments, &error::queue(&self.vhost, &name), kind)?;
+        let deduplication = Deduplication::for_queue(&arguments, &error::queue(&self.vhost, &name), kind)?;
         let policy = self.policies.for_queue(&name, kind);
-        let effective = self.effective(kind, &declare.arguments, policy.as_deref());
-        let mut queue = Queue::new(name.into(), flags, owner, declare.arguments, effective, &self.settings.profile);
+        let effective = self.effective(kind, &arguments, policy.as_deref());
+        let mut queue = Queue::new(name.into(), flags, owner, arguments, effective, &self.settings.profile);
         queue.policy = policy;
         queue.active = self.now;
         queue.deduplication = deduplication.map(Box::new);
         let id = self.add_queue(queue);
         self.define_queue(id);
         self.churn.queue_created += 1;
-        let user = self.user(at.connection);
-        self.queue_created(id, &user);
-        if flags.exclusive
-            && let Some(connection) = self.connection(at.connection)
-        {
-            connection.exclusive_queues.push(id);
-        }
+        self.queue_created(id, user);
         Ok(id)
     }
 
