@@ -13,10 +13,29 @@ use crate::amqp::{AMQPValue, FieldTable};
 /// An exchange, a queue or a binding as definitions have it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Declaration {
-    Exchange { name: String, kind: String, durable: bool, auto_delete: bool, internal: bool, arguments: FieldTable },
+    Exchange {
+        name: String,
+        kind: String,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: FieldTable,
+    },
     /// `kind` stands in for the argument where that is missing.
-    Queue { name: String, kind: Option<String>, durable: bool, auto_delete: bool, arguments: FieldTable },
-    Binding { source: String, destination: String, destination_kind: DestinationKind, routing_key: String, arguments: FieldTable },
+    Queue {
+        name: String,
+        kind: Option<String>,
+        durable: bool,
+        auto_delete: bool,
+        arguments: FieldTable,
+    },
+    Binding {
+        source: String,
+        destination: String,
+        destination_kind: DestinationKind,
+        routing_key: String,
+        arguments: FieldTable,
+    },
 }
 
 impl Declaration {
@@ -66,6 +85,16 @@ impl Declaration {
             routing_key: entry.get("routing_key").and_then(Json::as_str).unwrap_or_default().to_owned(),
             arguments: arguments(entry)?,
         })
+    }
+
+    /// Which of them it is.
+    #[must_use]
+    pub fn what(&self) -> &'static str {
+        match self {
+            Self::Exchange { .. } => "exchange",
+            Self::Queue { .. } => "queue",
+            Self::Binding { .. } => "binding",
+        }
     }
 
     /// The name of an exchange or a queue, or the source of a binding.

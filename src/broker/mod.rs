@@ -31,7 +31,7 @@ mod reset;
 pub mod rights;
 mod routing;
 pub mod settings;
-mod terms;
+pub mod terms;
 mod timers;
 mod topology;
 mod trace;

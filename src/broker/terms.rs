@@ -9,7 +9,7 @@ use crate::amqp::{AMQPValue, FieldTable};
 
 /// A JSON value as RabbitMQ decodes and shows it.
 #[must_use]
-pub(super) fn of_json(value: &Json) -> String {
+pub fn of_json(value: &Json) -> String {
     match value {
         Json::Null => "null".to_owned(),
         Json::Bool(value) => value.to_string(),

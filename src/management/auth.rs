@@ -144,6 +144,11 @@ impl Caller {
         self.is(Tag::Monitoring) || self.may_open(vhost)
     }
 
+    /// Whether lists of what belongs to virtual hosts show it what is in this one.
+    pub(super) fn opens(&self, vhost: &str) -> bool {
+        self.is(Tag::Administrator) || self.may_open(vhost)
+    }
+
     fn may_open(&self, vhost: &str) -> bool {
         let key = (Arc::clone(&self.user.name), Arc::from(vhost));
         self.node.permissions.contains_key(&key)

@@ -41,6 +41,16 @@ impl ApiError {
     pub(super) fn bad_request(reason: impl Into<String>) -> Self {
         Self::BadRequest(reason.into())
     }
+
+    /// Something would be set in a virtual host that does not exist.
+    pub(super) fn no_vhost() -> Self {
+        Self::Missing("vhost_not_found".to_owned())
+    }
+
+    /// What is not found is the virtual host of what was to be set.
+    pub(super) fn of_vhost(self) -> Self {
+        if self == Self::NotFound { Self::no_vhost() } else { self }
+    }
 }
 
 impl From<ChangeError> for ApiError {
@@ -84,4 +94,9 @@ impl IntoResponse for ApiError {
         }
         response
     }
+}
+
+/// A text that browsers show as it is, as RabbitMQ gives out what it says of values.
+pub(super) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

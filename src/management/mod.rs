@@ -6,10 +6,14 @@ mod auth;
 mod body;
 mod data_plane;
 mod declare;
+mod definitions;
 mod error;
 mod list;
 mod messages;
+mod multipart;
+mod parameters;
 mod permissions;
+mod policies;
 mod query;
 mod serve;
 mod users;
@@ -57,6 +61,7 @@ impl Local {
 fn router(api: Api) -> Router {
     let resources = Router::new().merge(users::routes()).merge(permissions::routes()).merge(vhosts::routes());
     let resources = resources.merge(declare::routes()).merge(messages::routes());
+    let resources = resources.merge(policies::routes()).merge(parameters::routes()).merge(definitions::routes());
     let data_plane = data_plane::routes(api.handle.node().settings.max_message_size);
     Router::new().nest("/api", resources).nest("/v1", data_plane).fallback(|| async { ApiError::NotFound }).with_state(api)
 }
@@ -75,4 +80,9 @@ fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Response {
 /// What RabbitMQ answers to a PUT: 201 for what is new, 204 for what was there.
 fn put(is_new: bool) -> StatusCode {
     if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT }
+}
+
+/// Returns when what has happened in a virtual host by now would survive.
+async fn safe(api: &Api, vhost: &str) -> Result<(), ApiError> {
+    if api.handle.safe(vhost).await { Ok(()) } else { Err(ApiError::Unavailable("the node stops".to_owned())) }
 }

@@ -65,12 +65,7 @@ impl VhostRow {
             tags: vhost.tags.clone(),
             default_queue_type,
             protected_from_deletion: vhost.protected_from_deletion,
-            metadata: json!({
-                "description": vhost.description,
-                "tags": vhost.tags,
-                "default_queue_type": default_queue_type,
-                "protected_from_deletion": vhost.protected_from_deletion,
-            }),
+            metadata: metadata(api, vhost),
             tracing: vhost.tracing,
             cluster_state: json!({super::NODE_NAME: "running"}),
             messages: ready + unacked,
@@ -78,6 +73,16 @@ impl VhostRow {
             messages_unacknowledged: unacked,
         }
     }
+}
+
+/// As RabbitMQ keeps it.
+pub(super) fn metadata(api: &Api, vhost: &Vhost) -> Json {
+    json!({
+        "description": vhost.description,
+        "tags": vhost.tags,
+        "default_queue_type": vhost.default_queue_type.unwrap_or(api.handle.config().default_queue_type).name(),
+        "protected_from_deletion": vhost.protected_from_deletion,
+    })
 }
 
 async fn list(State(api): State<Api>, caller: Caller, query: Query) -> Result<Response, ApiError> {

@@ -10,6 +10,7 @@ pub mod handshake;
 pub mod parameters;
 pub mod password;
 pub mod permissions;
+mod shovel;
 pub mod users;
 pub mod vhosts;
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::clock::Clock;
 use super::inbox::{Administration, Asked, Inbox, Question, Submission};
@@ -35,6 +35,8 @@ struct State {
     connections: Vec<Option<Arc<Shared>>>,
     taken: VecDeque<Submission>,
     keeper: Option<Keeper>,
+    /// Who is to be told when this round is safe.
+    told: Vec<oneshot::Sender<()>>,
     /// Rounds so far.
     round: u64,
 }
@@ -68,7 +70,8 @@ impl BrokerLoop {
     pub(super) fn new(broker: Broker, keeper: Option<Keeper>) -> Self {
         let storage = keeper.as_ref().map(|keeper| Arc::clone(&keeper.storage));
         let number = keeper.as_ref().map(|keeper| keeper.vhost);
-        let state = State { effects: Effects::default(), connections: Vec::new(), taken: VecDeque::new(), broker, keeper, round: 0 };
+        let effects = Effects::default();
+        let state = State { effects, connections: Vec::new(), taken: VecDeque::new(), broker, keeper, told: Vec::new(), round: 0 };
         Self {
             storage,
             number,
@@ -184,11 +187,20 @@ impl BrokerLoop {
     /// Has something done, or found out, between all else that happens; returns what came of it. Whatever somebody has been told by
     /// now has happened before.
     pub(super) async fn ask<T: Send + 'static>(self: &Arc<Self>, question: impl FnOnce(&mut Asked<'_>) -> T + Send + 'static) -> T {
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (tell, told) = oneshot::channel();
         let question = Question(Box::new(move |asked| drop(tell.send(question(asked)))));
         self.inbox.lock().urgent.push_back(Submission::Ask(question));
         self.drive();
         told.await.expect("loops answer for as long as there is a runtime")
+    }
+
+    /// Returns when all that was written down by now would survive; at once where nothing is kept. `false` when the node stops
+    /// before that.
+    pub(super) async fn safe(self: &Arc<Self>) -> bool {
+        let (tell, told) = oneshot::channel();
+        self.inbox.lock().urgent.push_back(Submission::Safe(tell));
+        self.drive();
+        told.await.is_ok()
     }
 
     pub(super) fn shutdown(self: &Arc<Self>, reason: &'static str) {
@@ -300,7 +312,7 @@ impl BrokerLoop {
         state.round += 1;
         state.broker.begin_round(state.round, self.safe.load(Ordering::Acquire));
         for submission in taken.drain(..) {
-            let State { broker, effects, connections, .. } = &mut *state;
+            let State { broker, effects, connections, told, .. } = &mut *state;
             match submission {
                 Submission::Connected(id, shared, opened) => {
                     if id.index() >= connections.len() {
@@ -334,6 +346,7 @@ impl BrokerLoop {
                 Submission::Alarms(alarms) => broker.handle(now, Input::Alarms(alarms), effects),
                 Submission::Administer(wanted) => broker.handle(now, wanted.input(), effects),
                 Submission::Ask(Question(question)) => question(&mut Asked { broker, effects, now, connections }),
+                Submission::Safe(tell) => told.push(tell),
                 Submission::Tick => broker.handle(now, Input::Tick, effects),
                 Submission::Shutdown(reason) => broker.handle(now, Input::Shutdown(reason), effects),
             }
@@ -356,7 +369,7 @@ struct Freed {
 impl State {
     /// Moves outputs to the outboxes of their connections, in order, and carries out the actions.
     fn hand_out(&mut self, to_flush: &mut Vec<(ConnectionId, Arc<Shared>)>) {
-        let Self { broker, effects, connections, keeper, round, .. } = self;
+        let Self { broker, effects, connections, keeper, told, round, .. } = self;
         let keeps = keeper.is_some();
         let mut waiting = Vec::new();
         let of = |id: ConnectionId| connections.get(id.index()).and_then(Option::as_ref);
@@ -380,8 +393,9 @@ impl State {
         });
         if let Some(Keeper { storage, vhost }) = keeper {
             // Only now: whoever waits has to be there when the records are safe.
-            if !broker.records().is_empty() || !waiting.is_empty() {
-                storage.write(*vhost, broker.records(), Waiting { round: *round, connections: waiting });
+            if !broker.records().is_empty() || !waiting.is_empty() || !told.is_empty() {
+                let waiting = Waiting { round: *round, connections: waiting, told: std::mem::take(told) };
+                storage.write(*vhost, broker.records(), waiting);
             }
             for spill in broker.take_spills() {
                 storage.spill(*vhost, spill);
@@ -391,6 +405,10 @@ impl State {
             }
             for load in broker.take_loads() {
                 storage.load(*vhost, load);
+            }
+        } else {
+            for tell in told.drain(..) {
+                let _ = tell.send(());
             }
         }
         for refusal in effects.refusals.drain(..) {

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
+use serde_json::{Map, Value as Json};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
+use super::definitions::ImportError;
 use super::inbox::Asked;
 use super::listener::Listening;
 use super::vhosts::ChangeError;
 use super::{Shell, listener, salt};
 use crate::broker::{Alarms, Input};
 use crate::config::Config;
+use crate::config::definitions::Definitions;
 use crate::node::handshake::Trusted;
 use crate::node::{Node, Refusal};
 
@@ -64,6 +67,27 @@ impl Handle {
     /// Has an input handled by a virtual host; `None` when there is no such virtual host.
     pub async fn handle(&self, vhost: &str, input: impl FnOnce() -> Input<'static> + Send + 'static) -> Option<()> {
         self.ask(vhost, move |asked| asked.handle(input())).await
+    }
+
+    /// Returns when what has happened in a virtual host by now would survive; at once where nothing is kept. `false` when the node
+    /// stops before that.
+    pub async fn safe(&self, vhost: &str) -> bool {
+        match self.0.broker_loop(vhost) {
+            Some(broker_loop) => broker_loop.safe().await,
+            None => true,
+        }
+    }
+
+    /// Takes in what definitions have: of one virtual host, or of the whole node. When this returns, it would survive.
+    ///
+    /// # Errors
+    /// The first entry that is refused; what came before it is there. A disk that fails.
+    pub async fn import(&self, sections: Map<String, Json>, vhost: Option<&str>, user: &str) -> Result<(), ImportError> {
+        let definitions = match vhost {
+            Some(vhost) => Definitions::of_vhost(sections, vhost),
+            None => Definitions::read(sections, None),
+        };
+        self.0.import(definitions, user).await
     }
 
     #[must_use]

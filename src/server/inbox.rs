@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::outbox::{Shared, Wire};
 use crate::amqp::Command;
-use crate::broker::policy::Policy;
 use crate::broker::{Alarms, Broker, ConnectionId, Effects, INTERNAL_USER, Input, Loaded, Opened, Timestamp};
 
 #[derive(Debug)]
@@ -33,6 +32,8 @@ pub(super) enum Submission {
     Tick,
     Administer(Administration),
     Ask(Question),
+    /// Somebody waits until what was written down by now is safe.
+    Safe(tokio::sync::oneshot::Sender<()>),
     Shutdown(&'static str),
 }
 
@@ -82,10 +83,6 @@ impl Asked<'_> {
 pub(super) enum Administration {
     /// The node stops in order: nothing is on its way any more.
     Settle,
-    SetPolicy {
-        operator: bool,
-        policy: Box<Policy>,
-    },
     ClearPolicy {
         operator: bool,
         name: String,
@@ -96,7 +93,6 @@ impl Administration {
     pub(super) fn input(&self) -> Input<'_> {
         match self {
             Self::Settle => Input::Settled,
-            Self::SetPolicy { operator, policy } => Input::SetPolicy { operator: *operator, policy: policy.clone(), user: INTERNAL_USER },
             Self::ClearPolicy { operator, name } => Input::ClearPolicy { operator: *operator, name, user: INTERNAL_USER },
         }
     }

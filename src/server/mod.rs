@@ -24,7 +24,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::broker::{Alarms, Broker, Effects, Input, Settings, Timestamp};
+use crate::broker::{Alarms, Broker, Effects, INTERNAL_USER, Input, Settings, Timestamp};
 use crate::config::{self, Config};
 use crate::node::Node;
 use crate::node::alarms::Watermark;
@@ -40,6 +40,7 @@ use storage::Storage;
 use tls::Certificates;
 use vhosts::Admitted;
 
+pub use definitions::ImportError;
 pub use handle::{Disk, Handle, Memory};
 pub use inbox::Asked;
 pub use listener::{Address, Listening};
@@ -226,6 +227,18 @@ impl Shell {
         self.loops.read().iter().map(|l| l.memory()).sum()
     }
 
+    /// Has everything written that is to survive, and nothing after that.
+    async fn stop_storage(&self) {
+        if let Some(storage) = &self.storage {
+            for broker_loop in self.loops().iter() {
+                broker_loop.administer(Administration::Settle);
+            }
+            let storage = Arc::clone(storage);
+            // The log's thread writes to sockets, which belong to this runtime: it is not to be kept waiting.
+            let _ = tokio::task::spawn_blocking(move || storage.stop()).await;
+        }
+    }
+
     fn announce(&self, memory: bool, used: u64) {
         let limit = self.memory_limit;
         if memory {
@@ -263,8 +276,7 @@ impl Server {
         if is_first_start {
             first_start(&mut node, &config)?;
         }
-        let in_file = |why: String| StartError(definitions::in_file(&config, &why));
-        definitions.apply_to(&mut node, salt).map_err(in_file)?;
+        definitions::apply_to(&definitions, &mut node).map_err(|refused| definitions::refusal(&config, &refused))?;
         let settings = Arc::clone(&node.settings);
         let names: Vec<Arc<str>> = node.vhosts.keys().cloned().collect();
         let opened = match &config.data_dir {
@@ -291,7 +303,6 @@ impl Server {
             if let Some(vhost) = node.vhost(&name) {
                 broker.handle(now(), Input::SetLimits(vhost.for_broker()), &mut effects);
                 broker.handle(now(), Input::Trace(vhost.tracing || settings.tracing), &mut effects);
-                definitions::apply(&definitions, &mut broker);
                 loops.push(Arc::new(BrokerLoop::new(broker, keeper)));
             } else {
                 // Deleted, but perhaps the process ended before all of it was.
@@ -340,8 +351,12 @@ impl Server {
             tokio::spawn(Arc::clone(&shell).watch_disk());
         }
         for broker_loop in shell.loops().iter().chain(&retired) {
-            // What the definitions file has brought is written down before anybody is served.
+            // What has happened so far is written down.
             broker_loop.tick();
+        }
+        if let Err(refused) = shell.set_up(&definitions.policies, &definitions.declarations, INTERNAL_USER).await {
+            shell.stop_storage().await;
+            return Err(definitions::refusal(&shell.config, &refused));
         }
         tokio::spawn(definitions::reload(hangup, definitions, Arc::clone(&shell)));
         let listeners = listener::open(&shell.config).await?;
@@ -404,14 +419,7 @@ impl Server {
         if tokio::time::timeout(SHUTDOWN_GRACE, all_gone).await.is_err() {
             tracing::warn!("connections did not close in time");
         }
-        if let Some(storage) = &self.shell.storage {
-            for broker_loop in self.shell.loops().iter() {
-                broker_loop.administer(Administration::Settle);
-            }
-            let storage = Arc::clone(storage);
-            // The log's thread writes to sockets, which belong to this runtime: it is not to be kept waiting.
-            let _ = tokio::task::spawn_blocking(move || storage.stop()).await;
-        }
+        self.shell.stop_storage().await;
     }
 }
 

@@ -41,11 +41,12 @@ const REMIND: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_millis(500);
 const WORTH_FOLDING: u64 = 256 * 1024;
 
-/// Connections whose output must not leave before a round of their loop is safe.
+/// Connections whose output must not leave before a round of their loop is safe, and who else is to be told of it.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) round: u64,
     pub(super) connections: Vec<(ConnectionId, Arc<Shared>)>,
+    pub(super) told: Vec<tokio::sync::oneshot::Sender<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -367,7 +368,11 @@ impl Storage {
     /// What was written down is safe: who waited for it goes on.
     fn let_out(&self, waits: &mut Vec<(u32, Waiting)>) {
         let shell = self.shell();
-        for (vhost, Waiting { round, connections }) in waits.drain(..) {
+        for (vhost, Waiting { round, connections, told }) in waits.drain(..) {
+            for tell in told {
+                // Who does not wait any more needs no answer.
+                let _ = tell.send(());
+            }
             let broker_loop = shell.as_ref().and_then(|shell| shell.loop_numbered(vhost));
             if let Some(broker_loop) = &broker_loop {
                 broker_loop.set_safe(round);

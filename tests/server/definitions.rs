@@ -1,4 +1,4 @@
-//! The definitions file: policies at the start, policies changed by SIGHUP, files that are refused.
+//! The definitions file: what is there from the start, what SIGHUP changes, files that are refused.
 
 use lapin::Channel;
 
@@ -24,9 +24,14 @@ fn max_length(name: &str, pattern: &str, length: u32) -> String {
 pub(crate) const GUEST: &str = r#""users": [{"name": "guest", "password": "guest", "tags": "administrator"}],
     "permissions": [{"user": "guest", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}]"#;
 
-/// A definitions file with these policies.
+/// A definitions file with these sections.
+fn file(sections: &str) -> String {
+    format!(r#"{{"rabbit_version": "3.13.7", {GUEST}, {sections}}}"#)
+}
+
+/// One with these policies.
 fn policies(policies: &[String]) -> String {
-    format!(r#"{{"rabbit_version": "3.13.7", {GUEST}, "policies": [{}]}}"#, policies.join(","))
+    file(&format!(r#""policies": [{}]"#, policies.join(",")))
 }
 
 async fn publish_three(channel: &Channel, queue: &str) {
@@ -46,8 +51,7 @@ async fn policies_are_there_from_the_start() {
     let operator =
         r#"{"vhost": "/", "component": "operator_policy", "name": "o", "value": {"pattern": "^o", "definition": {"max-length": 1}}}"#;
     let users = max_length("p", "^p", 2);
-    let definitions = format!(r#"{{{GUEST}, "policies": [{users}], "parameters": [{operator}]}}"#);
-    let (broker, _) = start(&definitions);
+    let (broker, _) = start(&file(&format!(r#""policies": [{users}], "parameters": [{operator}]"#)));
     let connection = connect(&broker).await;
     let channel = confirming(&connection).await;
     for (queue, kept) in [("p", 2), ("o", 1), ("free", 3)] {
@@ -55,6 +59,38 @@ async fn policies_are_there_from_the_start() {
         publish_three(&channel, queue).await;
         assert_eq!(ready(&channel, queue).await, kept, "{queue}");
     }
+}
+
+/// A queue, an exchange and what binds them, with policies over them from the start.
+fn topology(queues: &str) -> String {
+    file(&format!(
+        r#""policies": [{}],
+        "exchanges": [{{"name": "x", "vhost": "/", "type": "topic", "durable": true, "auto_delete": false, "internal": false, "arguments": {{}}}}],
+        "queues": [{queues}],
+        "bindings": [
+            {{"source": "x", "vhost": "/", "destination": "q", "destination_type": "queue", "routing_key": "a.*", "arguments": {{}}}},
+            {{"source": "x", "vhost": "/", "destination": "not exported", "destination_type": "queue", "routing_key": "", "arguments": {{}}}}
+        ]"#,
+        max_length("p", "^q", 2)
+    ))
+}
+
+#[tokio::test]
+async fn exchanges_queues_and_bindings_are_there_from_the_start_and_after_a_hangup() {
+    let q = r#"{"name": "q", "vhost": "/", "durable": true, "auto_delete": false, "arguments": {}}"#;
+    let (broker, file) = start(&topology(q));
+    let connection = connect(&broker).await;
+    let channel = confirming(&connection).await;
+    for body in ["a", "b", "c"] {
+        publish(&channel, "x", "a.b", body.as_bytes()).await;
+    }
+    assert_eq!(ready(&channel, "q").await, 2);
+    assert!(broker.log().contains("binding 'x' is left out: not_found: no queue 'not exported' in vhost '/'"), "{}", broker.log());
+    std::fs::write(&file, topology(&format!(r#"{q}, {{"name": "r", "vhost": "/", "durable": true, "auto_delete": false}}"#)))
+        .expect("written");
+    reload(&broker, "definitions loaded again");
+    assert_eq!(ready(&channel, "r").await, 0);
+    assert_eq!(ready(&channel, "q").await, 2, "what is there stays as it is");
 }
 
 #[tokio::test]
@@ -117,7 +153,12 @@ fn a_file_that_is_refused_at_the_start() {
         (None, "No such file or directory (os error 2)"),
         (Some("{"), "EOF while parsing an object at line 1 column 1"),
         (Some(&*bad_value), "policy 'p': Validation failed\n\n<<\"3\">> is not a valid maximum length\n"),
-        (Some(&*bad_vhost), "policy 'p': virtual host 'v' does not exist"),
+        (Some(&*bad_vhost), "policy 'p': Please create virtual host \"v\" prior to importing definitions."),
+        (
+            Some(r#"{"queues": [{"name": "q", "vhost": "/", "durable": true, "arguments": {"x-max-length": "many"}}]}"#),
+            "queue 'q': precondition_failed: invalid arg 'x-max-length' for queue 'q' in vhost '/': \
+             \"expected integer, got longstr\"",
+        ),
     ] {
         let (said, file) = refusal(definitions);
         assert_eq!(said, format!("leveret: {file}: {why}\n"));

@@ -30,4 +30,9 @@ impl Broker {
     pub fn policy_views(&self, operator: bool) -> Vec<Policy> {
         self.policies.all(operator).cloned().collect()
     }
+
+    #[must_use]
+    pub fn has_policy(&self, operator: bool, name: &str) -> bool {
+        self.policies.all(operator).any(|policy| policy.name == name)
+    }
 }

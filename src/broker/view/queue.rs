@@ -93,6 +93,11 @@ impl Broker {
         self.queue_names.get(name).map(|id| self.view(&self.queues[*id]))
     }
 
+    #[must_use]
+    pub fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
     fn view(&self, queue: &Queue) -> QueueView {
         let amounts = queue.amounts();
         let tag = |id: ConsumerId| self.consumers.get(id).map(|consumer| consumer.tag.clone());
