@@ -159,7 +159,10 @@ impl Definitions {
         for (name, what, read) in kinds {
             for entry in section(json, name)? {
                 let vhost = vhost_of(entry);
-                let declaration = read(entry).map_err(|why| Refused { entry: described(what, entry), path: None, why })?;
+                let declaration = read(entry).map_err(|why| {
+                    let why = format!("{}: {why}", described(what, entry));
+                    Refused { entry: String::new(), path: None, why }
+                })?;
                 self.declarations.push(VhostDeclaration { vhost, declaration });
             }
         }

@@ -4,7 +4,10 @@ mod access;
 mod amqp;
 mod data_plane;
 mod declare;
+mod definitions;
 mod http;
+mod parameters;
+mod policies;
 mod users;
 mod vhosts;
 
