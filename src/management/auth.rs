@@ -139,6 +139,15 @@ impl Caller {
         self.check(may || owner == self.name(), "User not authorised to access object")
     }
 
+    /// The virtual hosts of which lists show it something.
+    pub(super) fn visible(&self) -> Vec<Arc<str>> {
+        self.node.vhosts.keys().filter(|vhost| self.sees(vhost)).cloned().collect()
+    }
+
+    pub(super) fn all_vhosts(&self) -> Vec<Arc<str>> {
+        self.node.vhosts.keys().cloned().collect()
+    }
+
     /// Whether lists that go over virtual hosts show it this one.
     pub(super) fn sees(&self, vhost: &str) -> bool {
         self.is(Tag::Monitoring) || self.may_open(vhost)

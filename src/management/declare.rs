@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use super::amqp::{Purpose, call};
 use super::auth::Caller;
+use super::bindings::is_called;
 use super::body::Fields;
 use super::error::ApiError;
 use super::query::Query;
@@ -254,12 +255,8 @@ async fn unbind(
     let from = exchange_name(&source).to_owned();
     let views = api.handle.ask(&vhost, move |asked| asked.broker().bindings_from(&from)).await.unwrap_or_default();
     let to = if kind == DestinationKind::Exchange { exchange_name(&destination) } else { &destination };
-    let is_meant = |view: &BindingView| {
-        // The address has been decoded, and so may the client have done before.
-        let key = view.properties_key();
-        let decoded = percent_encoding::percent_decode_str(&key).decode_utf8_lossy();
-        view.destination_kind == kind && *view.destination == *to && (key == properties || decoded == properties)
-    };
+    let is_meant =
+        |view: &BindingView| view.destination_kind == kind && *view.destination == *to && is_called(&view.properties_key(), &properties);
     let view = views.iter().find(|view| is_meant(view)).ok_or(ApiError::NotFound)?;
     call(&channel, binding(view, false)?).await?;
     Ok(StatusCode::NO_CONTENT)

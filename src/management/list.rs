@@ -35,22 +35,50 @@ struct Page<'a, T> {
     total_count: usize,
 }
 
+/// What of a list is to be shown.
+#[derive(Debug)]
+pub(super) struct Cut<T> {
+    items: Vec<T>,
+    /// `None` when all of it is.
+    page: Option<Numbers>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    filtered_count: usize,
+    page: usize,
+    page_count: usize,
+    page_size: usize,
+    total_count: usize,
+}
+
 /// Answers with a list.
 pub(super) fn respond<T: Row>(rows: Vec<T>, query: &Query) -> Result<Response, ApiError> {
+    Ok(cut(rows, query)?.respond(query))
+}
+
+/// Answers with a list that may be long: elsewhere than on the threads that serve sockets.
+pub(super) async fn respond_apart<T: Row + Send + 'static>(rows: Vec<T>, query: Query) -> Result<Response, ApiError> {
+    let answer = tokio::task::spawn_blocking(move || respond(rows, &query)).await;
+    answer.unwrap_or_else(|_| Err(ApiError::Unavailable("the node stops".to_owned())))
+}
+
+/// Whether the order of a list and what is on a page of it follow from names alone.
+pub(super) fn is_by_name(query: &Query) -> bool {
+    query.get("sort").is_none_or(|column| matches!(column, "" | "name"))
+}
+
+/// Filters, sorts, and takes a page.
+pub(super) fn cut<T: Row>(rows: Vec<T>, query: &Query) -> Result<Cut<T>, ApiError> {
     let total_count = rows.len();
     let mut rows = filter(rows, query)?;
     if let Some(column) = query.get("sort").filter(|column| !column.is_empty()) {
         sort(&mut rows, column);
-        if query.get("sort_reverse") == Some("true") {
+        if query.is_set("sort_reverse") {
             rows.reverse();
         }
     }
-    let Some(page) = query.get("page") else {
-        return Ok(match query.get("columns") {
-            None => super::json(StatusCode::OK, &rows),
-            Some(columns) => super::json(StatusCode::OK, &pick_all(&rows, columns)),
-        });
-    };
+    let Some(page) = query.get("page") else { return Ok(Cut { items: rows, page: None }) };
     let filtered_count = rows.len();
     let (page, page_size) = (page_number(page)?, page_size(query)?);
     let page_count = filtered_count.div_ceil(page_size).max(1);
@@ -58,18 +86,36 @@ pub(super) fn respond<T: Row>(rows: Vec<T>, query: &Query) -> Result<Response, A
         let reason = format!("Page out of range, page: {page} page size: {page_size}, len: {filtered_count}");
         return Err(ApiError::Other("page_out_of_range", reason));
     }
-    let first = (page - 1) * page_size;
-    let items = &rows[first..filtered_count.min(first + page_size)];
-    let item_count = items.len();
-    let page = |items| Page { filtered_count, item_count, items, page, page_count, page_size, total_count };
-    Ok(match query.get("columns") {
-        None => super::json(StatusCode::OK, &page(items)),
-        Some(columns) => {
-            let Page { filtered_count, item_count, page, page_count, page_size, total_count, .. } = page(items);
-            let items = &pick_all(items, columns)[..];
-            super::json(StatusCode::OK, &Page { filtered_count, item_count, items, page, page_count, page_size, total_count })
+    let items = rows.into_iter().skip((page - 1) * page_size).take(page_size).collect();
+    Ok(Cut { items, page: Some(Numbers { filtered_count, page, page_count, page_size, total_count }) })
+}
+
+impl<T> Cut<T> {
+    pub(super) fn items(&self) -> &[T] {
+        &self.items
+    }
+
+    /// The same with more about each of them.
+    pub(super) fn with<U>(&self, items: Vec<U>) -> Cut<U> {
+        Cut { items, page: self.page }
+    }
+}
+
+impl<T: Serialize> Cut<T> {
+    pub(super) fn respond(&self, query: &Query) -> Response {
+        match query.get("columns") {
+            None => self.respond_with(&self.items),
+            Some(columns) => self.respond_with(&pick_all(&self.items, columns)),
         }
-    })
+    }
+
+    fn respond_with<U: Serialize>(&self, items: &[U]) -> Response {
+        let Some(Numbers { filtered_count, page, page_count, page_size, total_count }) = self.page else {
+            return super::json(StatusCode::OK, items);
+        };
+        let item_count = items.len();
+        super::json(StatusCode::OK, &Page { filtered_count, item_count, items, page, page_count, page_size, total_count })
+    }
 }
 
 /// Answers with one thing, or with some columns of it.

@@ -3,19 +3,33 @@
 
 mod amqp;
 mod auth;
+mod bindings;
 mod body;
+mod channels;
+mod connections;
+mod consumers;
 mod data_plane;
 mod declare;
 mod definitions;
 mod error;
+mod exchanges;
+mod format;
 mod list;
 mod messages;
 mod multipart;
+mod nodes;
+mod overview;
 mod parameters;
 mod permissions;
 mod policies;
 mod query;
+mod queues;
+mod rates;
+mod ring;
 mod serve;
+mod stats;
+mod system;
+mod table;
 mod users;
 mod values;
 mod vhosts;
@@ -32,11 +46,9 @@ use crate::node::users::{User, UserLimits};
 use crate::server::Handle;
 use amqp::Amqp;
 use error::ApiError;
+use rates::Rates;
 
 pub use serve::{HttpServer, bind};
-
-/// What RabbitMQ calls a node.
-const NODE_NAME: &str = "leveret@localhost";
 
 /// What all requests share.
 #[derive(Clone, Debug)]
@@ -44,6 +56,28 @@ struct Api {
     handle: Handle,
     amqp: Arc<Amqp>,
     sessions: data_plane::Sessions,
+    rates: Arc<Rates>,
+    /// What the node is called.
+    node: Arc<str>,
+}
+
+/// Where something is.
+#[derive(Clone, Debug)]
+struct Place {
+    node: Arc<str>,
+    vhost: Arc<str>,
+}
+
+impl Api {
+    fn new(handle: Handle) -> Self {
+        let node = Arc::clone(&handle.node().settings.node_name);
+        Self { amqp: Arc::default(), sessions: data_plane::Sessions::default(), rates: Rates::start(&handle), node, handle }
+    }
+
+    /// A virtual host of this node.
+    fn place(&self, vhost: &Arc<str>) -> Place {
+        Place { node: Arc::clone(&self.node), vhost: Arc::clone(vhost) }
+    }
 }
 
 /// Marks a request that came over the control socket.
@@ -59,9 +93,23 @@ impl Local {
 }
 
 fn router(api: Api) -> Router {
-    let resources = Router::new().merge(users::routes()).merge(permissions::routes()).merge(vhosts::routes());
-    let resources = resources.merge(declare::routes()).merge(messages::routes());
-    let resources = resources.merge(policies::routes()).merge(parameters::routes()).merge(definitions::routes());
+    let resources = Router::new()
+        .merge(users::routes())
+        .merge(permissions::routes())
+        .merge(vhosts::routes())
+        .merge(declare::routes())
+        .merge(messages::routes())
+        .merge(policies::routes())
+        .merge(parameters::routes())
+        .merge(definitions::routes())
+        .merge(overview::routes())
+        .merge(nodes::routes())
+        .merge(queues::routes())
+        .merge(exchanges::routes())
+        .merge(bindings::routes())
+        .merge(connections::routes())
+        .merge(channels::routes())
+        .merge(consumers::routes());
     let data_plane = data_plane::routes(api.handle.node().settings.max_message_size);
     Router::new().nest("/api", resources).nest("/v1", data_plane).fallback(|| async { ApiError::NotFound }).with_state(api)
 }

@@ -40,7 +40,7 @@ pub async fn bind(handle: Handle, address: SocketAddr, control: Option<PathBuf>)
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     handle.add_listening(Listening { protocol: "http", address: address.into() });
-    let router = router(Api { handle, amqp: Arc::default(), sessions: Default::default() }).layer(DefaultBodyLimit::max(MAX_BODY));
+    let router = router(Api::new(handle)).layer(DefaultBodyLimit::max(MAX_BODY));
     if let Some(path) = control {
         // Left behind by a process that was killed: whoever starts has the data directory to itself.
         let _ = std::fs::remove_file(&path);

@@ -1,36 +1,14 @@
 //! Between AMQP's values and JSON, as RabbitMQ converts them (rabbit_mgmt_format).
 
-use serde_json::{Map, Number, Value as Json};
+use serde_json::{Map, Value as Json};
 
 use super::error::ApiError;
+use super::table::Table;
 use crate::amqp::basic::AMQPProperties;
 use crate::amqp::{AMQPValue, FieldTable, properties};
 
 pub(super) fn table_to_json(table: &FieldTable) -> Json {
-    Json::Object(table.inner().iter().map(|(key, value)| (key.to_string(), value_to_json(value))).collect())
-}
-
-pub(super) fn value_to_json(value: &AMQPValue) -> Json {
-    match value {
-        AMQPValue::Boolean(flag) => (*flag).into(),
-        AMQPValue::ShortShortInt(n) => (*n).into(),
-        AMQPValue::ShortShortUInt(n) => (*n).into(),
-        AMQPValue::ShortInt(n) => (*n).into(),
-        AMQPValue::ShortUInt(n) => (*n).into(),
-        AMQPValue::LongInt(n) => (*n).into(),
-        AMQPValue::LongUInt(n) => (*n).into(),
-        AMQPValue::LongLongInt(n) => (*n).into(),
-        AMQPValue::Timestamp(n) => (*n).into(),
-        AMQPValue::Float(n) => Number::from_f64(f64::from(*n)).map_or(Json::Null, Json::Number),
-        AMQPValue::Double(n) => Number::from_f64(*n).map_or(Json::Null, Json::Number),
-        AMQPValue::DecimalValue(n) => format!("{}e-{}", n.value, n.scale).into(),
-        AMQPValue::ShortString(text) => text.as_str().into(),
-        AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into_owned().into(),
-        AMQPValue::ByteArray(bytes) => String::from_utf8_lossy(bytes.as_slice()).into_owned().into(),
-        AMQPValue::FieldArray(values) => values.as_slice().iter().map(value_to_json).collect(),
-        AMQPValue::FieldTable(table) => table_to_json(table),
-        AMQPValue::Void => Json::Null,
-    }
+    serde_json::to_value(Table(table)).unwrap_or_default()
 }
 
 pub(super) fn table_from_json(fields: &Map<String, Json>) -> Result<FieldTable, ApiError> {

@@ -15,7 +15,8 @@ use super::body::Fields;
 use super::error::ApiError;
 use super::list::{self, Row};
 use super::query::Query;
-use super::{Api, put};
+use super::stats::{CHURN_FROM, LENGTHS, TotalsPart};
+use super::{Api, overview, put};
 use crate::broker::queue::QueueType;
 use crate::node::definitions::limits_to_json;
 use crate::node::permissions::Permissions;
@@ -43,9 +44,9 @@ struct VhostRow {
     metadata: Json,
     tracing: bool,
     cluster_state: Json,
-    messages: u64,
-    messages_ready: u64,
-    messages_unacknowledged: u64,
+    #[serde(flatten)]
+    lengths: TotalsPart<0, LENGTHS>,
+    message_stats: TotalsPart<LENGTHS, CHURN_FROM>,
 }
 
 impl Row for VhostRow {
@@ -56,9 +57,8 @@ impl Row for VhostRow {
 
 impl VhostRow {
     async fn of(api: &Api, vhost: &Vhost) -> Self {
-        let totals = api.handle.ask(&vhost.name, |asked| asked.broker().totals()).await.unwrap_or_default();
+        let (_, counted) = overview::totals(api, std::slice::from_ref(&vhost.name)).await;
         let default_queue_type = vhost.default_queue_type.unwrap_or(api.handle.config().default_queue_type).name();
-        let (ready, unacked) = (totals.ready.messages, totals.unacked.messages);
         Self {
             name: Arc::clone(&vhost.name),
             description: vhost.description.clone(),
@@ -67,10 +67,9 @@ impl VhostRow {
             protected_from_deletion: vhost.protected_from_deletion,
             metadata: metadata(api, vhost),
             tracing: vhost.tracing,
-            cluster_state: json!({super::NODE_NAME: "running"}),
-            messages: ready + unacked,
-            messages_ready: ready,
-            messages_unacknowledged: unacked,
+            cluster_state: json!({&*api.node: "running"}),
+            lengths: TotalsPart(counted.clone()),
+            message_stats: TotalsPart(counted),
         }
     }
 }
@@ -143,9 +142,9 @@ async fn set_protection(api: &Api, caller: &Caller, name: &str, protects: bool) 
 }
 
 /// Here a virtual host always runs.
-async fn start(caller: Caller, Path((name, node)): Path<(String, String)>) -> Result<StatusCode, ApiError> {
+async fn start(State(api): State<Api>, caller: Caller, Path((name, node)): Path<(String, String)>) -> Result<StatusCode, ApiError> {
     caller.administrator()?;
-    caller.node.vhost(&name).filter(|_| node == super::NODE_NAME).ok_or(ApiError::NotFound)?;
+    caller.node.vhost(&name).filter(|_| *node == *api.node).ok_or(ApiError::NotFound)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -269,7 +269,8 @@ fn refuse(error: &Error, class_method: (u16, u16), out: &mut Output) -> Step {
 }
 
 /// EXTERNAL needs TLS, but not a certificate: who has none is told so by the refusal (behaviour C5).
-fn mechanisms(node: &Node, over_tls: bool) -> String {
+#[must_use]
+pub fn mechanisms(node: &Node, over_tls: bool) -> String {
     if !node.mechanisms.is_empty() {
         let offered = node.mechanisms.iter().map(String::as_str).filter(|name| over_tls || *name != "EXTERNAL");
         return offered.collect::<Vec<_>>().join(" ");

@@ -123,10 +123,10 @@ impl ConsumerView {
 }
 
 impl Broker {
-    /// Every connection, by id.
+    /// Every connection, by id; not those of the node to itself.
     #[must_use]
     pub fn connection_views(&self) -> Vec<ConnectionView> {
-        self.all_connections().map(|(id, connection)| self.view_of_connection(id, connection)).collect()
+        self.all_connections().filter(|(id, _)| !self.is_own(*id)).map(|(id, connection)| self.view_of_connection(id, connection)).collect()
     }
 
     #[must_use]
@@ -134,10 +134,13 @@ impl Broker {
         self.connections.get(id.index())?.as_ref().map(|connection| self.view_of_connection(id, connection))
     }
 
-    /// Every channel that is open, by connection and number.
+    /// Every channel that is open, by connection and number; not those of the node to itself.
     #[must_use]
     pub fn channel_views(&self) -> Vec<ChannelView> {
-        self.all_channels().map(|(connection, number, channel)| channel.view(connection, number)).collect()
+        self.all_channels()
+            .filter(|(id, _, _)| !self.is_own(*id))
+            .map(|(connection, number, channel)| channel.view(connection, number))
+            .collect()
     }
 
     /// Every consumer, by queue, connection, channel and tag.
@@ -168,6 +171,11 @@ impl Broker {
 
     pub(super) fn all_connections(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
         (0u32..).zip(&self.connections).filter_map(|(id, slot)| Some((ConnectionId(id), slot.as_ref()?)))
+    }
+
+    /// Whether the node is at the other end.
+    pub(super) fn is_own(&self, id: ConnectionId) -> bool {
+        self.connections.get(id.index()).and_then(Option::as_ref).is_some_and(|connection| connection.opened.origin.is_own)
     }
 
     /// Those that are open.

@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use crate::broker::Broker;
 use crate::broker::counters::{Amount, ByType, ChannelCounters, Churn, DeadLetters};
 
-/// How many there are.
+/// How many there are, without connections of the node to itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Objects {
     pub connections: usize,
@@ -86,13 +86,15 @@ impl Broker {
             totals.paged_out += amounts.paged_out;
             totals.queues.add(queue.kind, queue.counters);
         }
-        for (_, _, channel) in self.all_channels() {
+        for (id, _, channel) in self.all_channels() {
             let counters = channel.counters();
-            totals.objects.channels += 1;
-            totals.objects.publishers += usize::from(counters.publish > 0);
+            if !self.is_own(id) {
+                totals.objects.channels += 1;
+                totals.objects.publishers += usize::from(counters.publish > 0);
+            }
             totals.messages += counters;
         }
-        totals.objects.connections = self.all_connections().count();
+        totals.objects.connections = self.all_connections().filter(|(id, _)| !self.is_own(*id)).count();
         totals.objects.exchanges = self.exchanges.len() + 1;
         totals.objects.queues = self.queues.len();
         totals.objects.consumers = self.consumers.len();
