@@ -67,6 +67,8 @@ pub struct Profile {
     pub x_death_of_clients_counts: bool,
     /// V19: dead letters have x-last-death-*.
     pub x_last_death: bool,
+    /// V24: asking whether the broker is alive declares a queue for it.
+    pub aliveness_declares_queue: bool,
     /// V21: a reader of a stream may reject, which is as good as an ack.
     pub stream_takes_nack: bool,
 }
@@ -98,6 +100,7 @@ impl Profile {
         consumer_timeout_cancels: true,
         x_death_of_clients_counts: false,
         x_last_death: true,
+        aliveness_declares_queue: false,
         stream_takes_nack: true,
     };
 
@@ -133,6 +136,7 @@ impl Profile {
                 queue_version_1_refused: false,
                 x_death_of_clients_counts: true,
                 x_last_death: false,
+                aliveness_declares_queue: true,
                 stream_takes_nack: false,
                 ..v4_0
             },

@@ -15,6 +15,7 @@ use super::error::ApiError;
 use super::{Api, Local};
 use crate::node::Node;
 use crate::node::users::{Tag, User};
+use crate::server::Protocol;
 
 /// How long somebody who was refused waits for the answer: guessing passwords takes its time.
 const REFUSAL_DELAY: Duration = Duration::from_millis(250);
@@ -32,11 +33,7 @@ impl FromRequestParts<Api> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let caller = authenticate(parts, api).await?;
-        if !caller.user.may(Tag::Management) {
-            return refuse(caller.name(), ApiError::Unauthorised("Not management user".into()), "Not management user").await;
-        }
-        Ok(caller)
+        authenticate(parts, api).await?.for_management().await
     }
 }
 
@@ -53,19 +50,27 @@ impl FromRequestParts<Api> for Client {
 }
 
 async fn authenticate(parts: &Parts, api: &Api) -> Result<Caller, ApiError> {
-    let node = api.handle.node();
     if parts.extensions.get::<Local>().is_some() {
         // Whoever may write to the control socket is the owner of the process.
-        return Ok(Caller { user: Arc::new(Local::user()), node, is_local: true });
+        return Ok(Caller { user: Arc::new(Local::user()), node: api.handle.node(), is_local: true });
     }
     let (name, password) = credentials(parts).ok_or(ApiError::Unauthenticated("Login failed"))?;
+    login(api, &name, &password, parts).await
+}
+
+/// Lets somebody in who gives a name and a password.
+pub(super) async fn login(api: &Api, name: &str, password: &str, parts: &Parts) -> Result<Caller, ApiError> {
+    let node = api.handle.node();
     let from_loopback = parts.extensions.get::<ConnectInfo<SocketAddr>>().is_some_and(|info| info.0.ip().to_canonical().is_loopback());
     // From where is asked after the password, so that nobody learns which users there are.
-    let Some(user) = node.login(&name, password.as_bytes(), true).cloned() else {
-        return refuse(&name, ApiError::Unauthenticated("Not_Authorized"), "wrong name or password").await;
+    let user = node.login(name, password.as_bytes(), true).cloned();
+    let may_come = user.as_ref().is_some_and(|user| node.may_come_from(user, from_loopback));
+    api.handle.count_attempt(Protocol::Http, may_come);
+    let Some(user) = user else {
+        return refuse(name, ApiError::Unauthenticated("Not_Authorized"), "wrong name or password").await;
     };
-    if !node.may_come_from(&user, from_loopback) {
-        return refuse(&name, ApiError::Unauthorised("User can only log in via localhost".into()), "not from this machine").await;
+    if !may_come {
+        return refuse(name, ApiError::Unauthorised("User can only log in via localhost".into()), "not from this machine").await;
     }
     Ok(Caller { user, node, is_local: false })
 }
@@ -88,8 +93,21 @@ fn credentials(parts: &Parts) -> Option<(String, String)> {
 }
 
 impl Caller {
+    /// Refuses who may not use the management API.
+    pub(super) async fn for_management(self) -> Result<Self, ApiError> {
+        if !self.user.may(Tag::Management) {
+            return refuse(self.name(), ApiError::Unauthorised("Not management user".into()), "Not management user").await;
+        }
+        Ok(self)
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.user.name
+    }
+
+    /// What this node is called.
+    pub(super) fn node_name(&self) -> &str {
+        &self.node.settings.node_name
     }
 
     pub(super) fn is(&self, tag: Tag) -> bool {

@@ -13,7 +13,9 @@ mod declare;
 mod definitions;
 mod error;
 mod exchanges;
+mod features;
 mod format;
+mod health;
 mod list;
 mod messages;
 mod multipart;
@@ -109,7 +111,9 @@ fn router(api: Api) -> Router {
         .merge(bindings::routes())
         .merge(connections::routes())
         .merge(channels::routes())
-        .merge(consumers::routes());
+        .merge(consumers::routes())
+        .merge(health::routes())
+        .merge(features::routes());
     let data_plane = data_plane::routes(api.handle.node().settings.max_message_size);
     Router::new().nest("/api", resources).nest("/v1", data_plane).fallback(|| async { ApiError::NotFound }).with_state(api)
 }

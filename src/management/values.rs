@@ -3,38 +3,16 @@
 use serde_json::{Map, Value as Json};
 
 use super::error::ApiError;
-use super::table::Table;
 use crate::amqp::basic::AMQPProperties;
-use crate::amqp::{AMQPValue, FieldTable, properties};
+use crate::amqp::{FieldTable, properties};
+use crate::broker::json;
 
 pub(super) fn table_to_json(table: &FieldTable) -> Json {
-    serde_json::to_value(Table(table)).unwrap_or_default()
+    json::of_table(table)
 }
 
 pub(super) fn table_from_json(fields: &Map<String, Json>) -> Result<FieldTable, ApiError> {
-    let mut table = FieldTable::default();
-    for (key, value) in fields {
-        if key.len() > 255 {
-            return Err(ApiError::bad_request(format!("argument name too long: {key}")));
-        }
-        table.insert(key.as_str().into(), value_from_json(value)?);
-    }
-    Ok(table)
-}
-
-fn value_from_json(value: &Json) -> Result<AMQPValue, ApiError> {
-    Ok(match value {
-        Json::Null => AMQPValue::Void,
-        Json::Bool(flag) => AMQPValue::Boolean(*flag),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(n), _) => AMQPValue::LongLongInt(n),
-            (None, Some(n)) => AMQPValue::Double(n),
-            (None, None) => return Err(ApiError::bad_request(format!("not a number: {number}"))),
-        },
-        Json::String(text) => AMQPValue::LongString(text.as_str().into()),
-        Json::Array(values) => AMQPValue::FieldArray(values.iter().map(value_from_json).collect::<Result<Vec<_>, _>>()?.into()),
-        Json::Object(fields) => AMQPValue::FieldTable(table_from_json(fields)?),
-    })
+    json::to_table(fields).map_err(ApiError::bad_request)
 }
 
 /// The properties of a message as `/get` shows them: those that are set.
@@ -112,6 +90,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::amqp::AMQPValue;
 
     #[test]
     fn arguments_there_and_back() {

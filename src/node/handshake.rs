@@ -44,6 +44,8 @@ pub struct Handshake {
     state: State,
     peer: Peer,
     user: Option<Arc<str>>,
+    /// Whether who has tried to log in was let in, until somebody has counted it.
+    attempt: Option<bool>,
     capabilities: Capabilities,
     connection_name: Option<String>,
     mechanism: String,
@@ -124,6 +126,7 @@ impl Handshake {
             state: State::Starting,
             peer,
             user: None,
+            attempt: None,
             capabilities: Capabilities::default(),
             connection_name: None,
             mechanism: String::new(),
@@ -152,6 +155,11 @@ impl Handshake {
         result.unwrap_or_else(|error| refuse(&error, class_method, out))
     }
 
+    /// Whether an attempt to log in has succeeded; once for each attempt.
+    pub fn take_attempt(&mut self) -> Option<bool> {
+        self.attempt.take()
+    }
+
     fn start_ok(&mut self, node: &Node, start_ok: &connection::StartOk, out: &mut Output) -> Result<Step, Error> {
         self.read_client_properties(&start_ok.client_properties);
         let mechanism = start_ok.mechanism.as_str();
@@ -165,6 +173,7 @@ impl Handshake {
             (None, "EXTERNAL") => Some(node.vouched_for(self.peer.certificate_user.as_deref(), from_loopback)).filter(|_| known),
             (None, _) => node.authenticate(mechanism, response, from_loopback).filter(|_| known),
         };
+        self.attempt = outcome.as_ref().map(Result::is_ok);
         match outcome {
             Some(Ok(user)) => self.user = Some(user),
             Some(Err(Refused::Login)) => return Err(Error::login_refused(mechanism)),

@@ -8,9 +8,11 @@ use serde_json::{Map, Value as Json};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
+use super::attempts::{Attempted, Protocol};
 use super::definitions::ImportError;
 use super::inbox::Asked;
 use super::listener::Listening;
+use super::tls::{self, TlsError, Validity};
 use super::vhosts::ChangeError;
 use super::{Shell, listener, salt};
 use crate::broker::{Alarms, Input};
@@ -133,6 +135,28 @@ impl Handle {
     /// Tells about a listener that somebody else looks after.
     pub fn add_listening(&self, listening: Listening) {
         self.0.listening.lock().push(listening);
+    }
+
+    /// Attempts to log in since they were last reset.
+    #[must_use]
+    pub fn attempts(&self) -> Vec<Attempted> {
+        self.0.attempts.all()
+    }
+
+    pub fn count_attempt(&self, protocol: Protocol, succeeded: bool) {
+        self.0.attempts.count(protocol, succeeded);
+    }
+
+    pub fn reset_attempts(&self) {
+        self.0.attempts.reset();
+    }
+
+    /// Until when the certificates of the listeners with TLS are valid, read from their files.
+    ///
+    /// # Errors
+    /// Files that are missing, or no certificates.
+    pub fn certificates(&self) -> Result<Validity, TlsError> {
+        tls::validity(&self.0.config)
     }
 
     /// Whether the node is about to stop.

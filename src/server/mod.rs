@@ -1,5 +1,6 @@
 //! The shell: sockets, tasks, timers, signals around the core. Everything that can block or fail lives here.
 
+mod attempts;
 mod broker_loop;
 mod clock;
 mod connection;
@@ -32,6 +33,7 @@ use crate::node::password::{Algorithm, PasswordHash, SALT};
 use crate::node::permissions::Permissions;
 use crate::node::users::{User, UserLimits};
 use crate::node::vhosts::Vhost;
+use attempts::Attempts;
 use broker_loop::{BrokerLoop, Keeper};
 use inbox::Administration;
 use node_file::NodeFile;
@@ -40,6 +42,7 @@ use storage::Storage;
 use tls::Certificates;
 use vhosts::Admitted;
 
+pub use attempts::{Attempted, Protocol};
 pub use definitions::ImportError;
 pub use handle::{Disk, Handle, Memory};
 pub use inbox::Asked;
@@ -105,6 +108,7 @@ struct Shell {
     turn: Arc<Semaphore>,
     /// Told when the alarm ends.
     alarm_ended: Notify,
+    attempts: Attempts,
     connections: AtomicUsize,
     /// Told when a connection ends.
     ended: Notify,
@@ -334,6 +338,7 @@ impl Server {
             alarm: AtomicBool::new(false),
             turn: Arc::new(Semaphore::new(1)),
             alarm_ended: Notify::new(),
+            attempts: Attempts::default(),
             connections: AtomicUsize::new(0),
             ended: Notify::new(),
             stopping: AtomicBool::new(false),

@@ -5,6 +5,7 @@ mod amqp;
 mod data_plane;
 mod declare;
 mod definitions;
+mod health;
 mod http;
 mod parameters;
 mod policies;

@@ -17,7 +17,7 @@ use super::broker_loop::BrokerLoop;
 use super::outbox::{Leaves, Shared};
 use super::transport::{self, Transport};
 use super::vhosts::Place;
-use super::{Shell, tls};
+use super::{Protocol, Shell, tls};
 use crate::amqp::frame::PROTOCOL_HEADER;
 use crate::amqp::{Command, Decoder, Output};
 use crate::broker::{ConnectionId, Ssl};
@@ -383,6 +383,9 @@ impl Connection {
                 self.place = Some(Place { shell: Arc::downgrade(&self.shell), vhost, user });
             }
             drop(admitted);
+            if let (Some(succeeded), None) = (handshake.take_attempt(), &self.trusted) {
+                self.shell.attempts.count(Protocol::Amqp, succeeded);
+            }
             match step {
                 Step::Continue => {}
                 Step::Close { why } => {

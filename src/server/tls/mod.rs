@@ -61,6 +61,48 @@ pub fn server_config(config: &Config) -> Result<Arc<ServerConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
+/// Until when certificates are valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Validity {
+    pub certfile: PathBuf,
+    pub certificates: Vec<End>,
+    pub cacertfile: Option<PathBuf>,
+    pub authorities: Vec<End>,
+}
+
+/// The end of a certificate's validity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Since 1970, in seconds.
+    pub unix_seconds: i64,
+    /// As in ISO 8601.
+    pub text: String,
+}
+
+/// Until when the certificates in the files are valid.
+///
+/// # Errors
+/// Files that are missing, or no certificates.
+pub fn validity(config: &Config) -> Result<Validity, TlsError> {
+    let options = &config.tls;
+    let certfile = if options.auto {
+        development::certificate(&directory(config))?.certificate
+    } else {
+        named("certfile", options.certfile.as_ref())?.clone()
+    };
+    let cacertfile = options.cacertfile.clone();
+    let authorities = cacertfile.as_deref().map_or(Ok(Vec::new()), ends)?;
+    Ok(Validity { certificates: ends(&certfile)?, certfile, authorities, cacertfile })
+}
+
+fn ends(path: &Path) -> Result<Vec<End>, TlsError> {
+    let end = |der: &CertificateDer<'_>| {
+        let not_after = x509::Certificate::parse(der)?.not_after;
+        Some(End { unix_seconds: not_after.unix_seconds(), text: not_after.to_string() })
+    };
+    Ok(certificates(path)?.iter().filter_map(end).collect())
+}
+
 /// Where certificates for development are kept.
 #[must_use]
 pub fn directory(config: &Config) -> PathBuf {
