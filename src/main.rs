@@ -1,6 +1,7 @@
 //! The command line.
 
 mod logging;
+mod notify;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -268,7 +269,10 @@ async fn serve_until_signal(config: Config) -> ExitCode {
     if let Err(error) = server.announce_ready(http.address) {
         return fail(&error);
     }
+    let manager = notify::ServiceManager::from_env(variable);
+    manager.ready(&server.handle());
     stopped.await;
+    manager.stopping();
     server.stop().await;
     ExitCode::SUCCESS
 }

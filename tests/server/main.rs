@@ -16,6 +16,7 @@ mod memory;
 mod patterns;
 mod proxy;
 mod publishing;
+mod service_manager;
 mod shutdown;
 mod slow_reader;
 mod support;
