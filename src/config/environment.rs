@@ -52,6 +52,8 @@ const DEPRECATED: &[&str] = &[
 /// What the environment says.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Environment {
+    /// What a package or an image has in place of the built-in defaults.
+    pub defaults_file: Option<PathBuf>,
     /// RabbitMQ's main file, which need not be there; it may lack its `.conf`.
     pub main_file: Option<PathBuf>,
     /// What comes after it: a directory, or a pattern of files.
@@ -83,6 +85,7 @@ impl Environment {
         }
         let path = |name: &str| variable(name).map(PathBuf::from);
         let mut environment = Self {
+            defaults_file: path("LEVERET_DEFAULTS"),
             main_file: path("RABBITMQ_CONFIG_FILE"),
             more_files: path("RABBITMQ_CONFIG_FILES"),
             own_file: path("LEVERET_CONFIG"),
@@ -174,8 +177,11 @@ impl Environment {
 }
 
 impl Sources {
-    /// Adds the files that the environment names: RabbitMQ's main one, what comes after it, this broker's.
+    /// Adds the files that the environment names: defaults, RabbitMQ's main one, what comes after it, this broker's.
     pub fn read_files_of(&mut self, environment: &Environment) {
+        if let Some(path) = &environment.defaults_file {
+            self.read(path);
+        }
         if let Some(path) = &environment.main_file {
             self.main_file(path);
         }

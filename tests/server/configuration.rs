@@ -61,6 +61,7 @@ fn each_source_goes_before_those_before_it() {
 #[test]
 fn the_environment_names_files() {
     let scratch = Scratch::new();
+    let defaults = scratch.file("defaults.conf", "heartbeat = 9\nvhost_max = 9\n");
     let main = scratch.file("rabbitmq.conf", "heartbeat = 1\nframe_max = 9001\nchannel_max = 1\n");
     let more = scratch.path("conf.d");
     fs::create_dir(&more).expect("a folder");
@@ -69,11 +70,12 @@ fn the_environment_names_files() {
     let advanced = scratch.file("advanced.config", "%% nothing\n[{rabbit, [{heartbeat, 7}]}].\n");
     let mut command = leveret();
     command.arg("config").env("RABBITMQ_CONFIG_FILE", main.with_extension("")).env("RABBITMQ_CONFIG_FILES", &more);
-    command.env("RABBITMQ_ADVANCED_CONFIG_FILE", &advanced);
+    command.env("RABBITMQ_ADVANCED_CONFIG_FILE", &advanced).env("LEVERET_DEFAULTS", &defaults);
     let (code, text, complaints) = printed(&mut command);
     assert_eq!(code, Some(0));
     let warning = format!("leveret: warning: RABBITMQ_ADVANCED_CONFIG_FILE: {} has Erlang terms, which are not read\n", advanced.display());
     assert_eq!(complaints, warning);
+    assert_eq!(line(&text, "vhost_max"), format!("vhost_max = 9    # {}: line 2", defaults.display()));
     assert_eq!(line(&text, "heartbeat"), format!("heartbeat = 1    # {}: line 1", main.display()));
     assert_eq!(line(&text, "frame_max"), format!("frame_max = 9010    # {}: line 2", more.join("10.conf").display()));
     assert_eq!(line(&text, "channel_max"), format!("channel_max = 20    # {}: line 1", more.join("20.conf").display()));
