@@ -1,5 +1,7 @@
 //! The real binary's HTTP API, with clients that use AMQP beside it.
 
+#![recursion_limit = "256"]
+
 mod access;
 mod amqp;
 mod bindings;
