@@ -96,6 +96,8 @@ const OF_VHOSTS: [&str; 7] = ["policies", "parameters", "permissions", "topic_pe
 /// Sections that are about the whole node.
 const OF_THE_NODE: [&str; 5] = ["users", "vhosts", "permissions", "topic_permissions", "global_parameters"];
 
+type ReadDeclaration = fn(&Json) -> Result<Declaration, String>;
+
 impl Definitions {
     /// Reads a file; entries without a virtual host belong to `default_vhost`.
     ///
@@ -151,7 +153,7 @@ impl Definitions {
         for entry in section(json, "policies")? {
             self.add(false, entry, entry)?;
         }
-        let kinds: [(_, _, fn(&Json) -> Result<Declaration, String>); 3] = [
+        let kinds: [(&str, &str, ReadDeclaration); 3] = [
             ("exchanges", "exchange", Declaration::exchange),
             ("queues", "queue", Declaration::queue),
             ("bindings", "binding", Declaration::binding),

@@ -341,18 +341,20 @@ mod tests {
     /// Every counter is in its column: what is counted under a name is shown under it.
     #[test]
     fn channels_and_totals_agree_with_their_names() {
-        let mut counters = ChannelCounters::default();
-        counters.publish = 1;
-        counters.confirm = 2;
-        counters.return_unroutable = 3;
-        counters.drop_unroutable = 4;
-        counters.deliver = 10;
-        counters.deliver_no_ack = 20;
-        counters.get = 30;
-        counters.get_no_ack = 40;
-        counters.get_empty = 5;
-        counters.ack = 6;
-        counters.redeliver = 7;
+        let counters = ChannelCounters {
+            publish: 1,
+            confirm: 2,
+            return_unroutable: 3,
+            drop_unroutable: 4,
+            deliver: 10,
+            deliver_no_ack: 20,
+            get: 30,
+            get_no_ack: 40,
+            get_empty: 5,
+            ack: 6,
+            redeliver: 7,
+            ..ChannelCounters::default()
+        };
         let channel = Counted::new(channel_values(counters), None);
         let mut totals = Totals { messages: counters, ..Totals::default() };
         totals.churn = Churn { connection_created: 8, queue_deleted: 9, ..Churn::default() };
