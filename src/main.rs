@@ -132,6 +132,9 @@ struct Serve {
     /// Address to serve the HTTP API on; port 0 picks a free one [default: 127.0.0.1:15672]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
+    /// Address to serve metrics for Prometheus on, to who has no password; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
     /// Directory for what is to survive; without it everything is kept in memory
     #[arg(long, value_name = "DIR", conflicts_with = "in_memory")]
     data_dir: Option<PathBuf>,
@@ -144,7 +147,7 @@ struct Serve {
     /// RabbitMQ release whose version-dependent behaviour to show: permissive, 3.13, 4.0, 4.1 or 4.3 [default: permissive]
     #[arg(long, value_name = "PROFILE", value_parser = leveret::config::profile)]
     compat: Option<String>,
-    /// File to write {"amqp":…,"http":…,"pid":…} to once the broker serves
+    /// File to write {"amqp":…,"http":…,"metrics":…,"pid":…} to once the broker serves
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
     /// Log level: error, warning, info, debug, trace or none [default: info]
@@ -176,6 +179,10 @@ impl Serve {
         if let Some(address) = self.http {
             ["management.tcp.ip", "management.listener.ip", "management.listener.port"].into_iter().for_each(|key| sources.forget(key));
             sources.set("management.tcp.port", &address.to_string(), Origin::CommandLine("--http"));
+        }
+        if let Some(address) = self.metrics {
+            sources.forget("prometheus.tcp.ip");
+            sources.set("prometheus.tcp.port", &address.to_string(), Origin::CommandLine("--metrics"));
         }
         if self.in_memory {
             sources.forget("data_dir");
@@ -266,6 +273,11 @@ async fn serve_until_signal(config: Config) -> ExitCode {
         Ok(http) => http,
         Err(error) => return fail(&format_args!("cannot listen for HTTP on {address}: {error}")),
     };
+    if let Some(address) = server.handle().config().prometheus
+        && let Err(error) = leveret::management::bind_metrics(server.handle(), address).await
+    {
+        return fail(&format_args!("cannot listen for Prometheus on {address}: {error}"));
+    }
     if let Err(error) = server.announce_ready(http.address) {
         return fail(&error);
     }

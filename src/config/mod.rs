@@ -100,7 +100,8 @@ pub struct Config {
     /// What connection.start offers, by their numbers; when there are none, what the profile does.
     pub auth_mechanisms: BTreeMap<u32, String>,
     pub http: SocketAddr,
-    pub prometheus: SocketAddr,
+    /// Where metrics are served to who has no password; `None`: nowhere.
+    pub prometheus: Option<SocketAddr>,
     /// Whether metrics of each queue, connection and channel are at /metrics, instead of their sums.
     pub per_object_metrics: bool,
     /// What the node is called.
@@ -189,7 +190,7 @@ impl Default for Config {
             tls: Tls::default(),
             auth_mechanisms: BTreeMap::new(),
             http: here(15672),
-            prometheus: here(15692),
+            prometheus: None,
             per_object_metrics: false,
             node_name: NODE_NAME.to_owned(),
             cluster_name: None,

@@ -18,6 +18,7 @@ mod format;
 mod health;
 mod list;
 mod messages;
+mod metrics;
 mod multipart;
 mod nodes;
 mod overview;
@@ -50,7 +51,7 @@ use amqp::Amqp;
 use error::ApiError;
 use rates::Rates;
 
-pub use serve::{HttpServer, bind};
+pub use serve::{HttpServer, bind, bind_metrics};
 
 /// What all requests share.
 #[derive(Clone, Debug)]
@@ -115,7 +116,12 @@ fn router(api: Api) -> Router {
         .merge(health::routes())
         .merge(features::routes());
     let data_plane = data_plane::routes(api.handle.node().settings.max_message_size);
-    Router::new().nest("/api", resources).nest("/v1", data_plane).fallback(|| async { ApiError::NotFound }).with_state(api)
+    Router::new()
+        .nest("/api", resources)
+        .nest("/v1", data_plane)
+        .merge(metrics::routes())
+        .fallback(|| async { ApiError::NotFound })
+        .with_state(api)
 }
 
 /// An answer in JSON.

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use super::body::MAX_BODY;
-use super::{Api, Local, router};
+use super::{Api, Local, metrics, router};
 use crate::server::{Handle, Listening};
 
 /// Connections served at a time; those beyond wait to be accepted.
@@ -49,6 +49,18 @@ pub async fn bind(handle: Handle, address: SocketAddr, control: Option<PathBuf>)
         tokio::spawn(accept_local(listener, router.clone().layer(Extension(Local))));
     }
     tokio::spawn(accept(listener, router));
+    Ok(HttpServer { address })
+}
+
+/// Binds the metrics, for whoever asks, and serves them from now on.
+///
+/// # Errors
+/// An address that cannot be bound.
+pub async fn bind_metrics(handle: Handle, address: SocketAddr) -> std::io::Result<HttpServer> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    handle.add_listening(Listening { protocol: "http/prometheus", address: address.into() });
+    tokio::spawn(accept(listener, metrics::open_router(handle)));
     Ok(HttpServer { address })
 }
 

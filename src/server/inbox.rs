@@ -74,7 +74,17 @@ impl Asked<'_> {
     /// What has gone over the socket of a connection.
     #[must_use]
     pub fn wire(&self, connection: ConnectionId) -> Option<Wire> {
-        self.connections.get(connection.index())?.as_ref().map(|shared| shared.wire())
+        self.shared(connection).map(|shared| shared.wire())
+    }
+
+    /// The same of all connections together.
+    #[must_use]
+    pub fn wires(&self) -> Wire {
+        self.connections.iter().flatten().map(|shared| shared.wire()).sum()
+    }
+
+    pub(super) fn shared(&self, connection: ConnectionId) -> Option<&Arc<Shared>> {
+        self.connections.get(connection.index())?.as_ref()
     }
 }
 

@@ -372,10 +372,10 @@ impl Server {
         Ok(Self { shell })
     }
 
-    /// Where AMQP is served.
+    /// Where AMQP and metrics are served.
     fn listening(&self) -> Vec<Listening> {
         let all = self.shell.listening.lock();
-        all.iter().filter(|listening| listening.protocol.starts_with("amqp")).cloned().collect()
+        all.iter().filter(|listening| listening.protocol.starts_with("amqp") || listening.protocol == "http/prometheus").cloned().collect()
     }
 
     /// Says on standard output, and in the ready file, that the broker serves; `http` is where its HTTP API is.

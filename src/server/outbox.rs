@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::iter::Sum;
 use std::net::SocketAddr;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -104,6 +106,24 @@ pub struct Wire {
     pub writes: u64,
     /// Bytes that wait to be written.
     pub pending: usize,
+}
+
+impl AddAssign for Wire {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.reads += other.reads;
+        self.sent += other.sent;
+        self.writes += other.writes;
+        self.pending += other.pending;
+    }
+}
+
+impl Sum for Wire {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        let mut sum = Self::default();
+        all.for_each(|wire| sum += wire);
+        sum
+    }
 }
 
 /// When an output may be written.

@@ -16,6 +16,9 @@ pub(super) fn write(path: &Path, listening: &[Listening], http: SocketAddr) -> R
     if let Some(amqps) = first(SSL) {
         ready["amqps"] = amqps.address.to_string().into();
     }
+    if let Some(metrics) = first("http/prometheus") {
+        ready["metrics"] = metrics.address.to_string().into();
+    }
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{}", std::process::id()));
     let result = std::fs::write(&unfinished, format!("{ready}\n")).and_then(|()| std::fs::rename(&unfinished, path));

@@ -98,6 +98,12 @@ impl Broker {
         sorted(sources.flat_map(|source| self.bindings_of(source, Some(Destination::Exchange(id)))))
     }
 
+    /// How many bindings every exchange has but the default one.
+    #[must_use]
+    pub fn binding_counts(&self) -> Vec<(Arc<str>, usize)> {
+        self.exchanges.values().map(|exchange| (Arc::clone(&exchange.name), exchange.bindings_to(None).count())).collect()
+    }
+
     /// The bindings from an exchange, all or those to one destination.
     fn bindings_of<'a>(&'a self, exchange: &'a Exchange, to: Option<Destination>) -> impl Iterator<Item = BindingView> + 'a {
         exchange.bindings_to(to).filter_map(|(destination, key, arguments)| {

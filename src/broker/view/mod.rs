@@ -19,7 +19,7 @@ pub use peek::{Peek, Peeked};
 pub use queue::{ActiveConsumer, QueueView, StreamView};
 pub use sample::{QueueSample, Sample};
 pub use snapshot::{ChannelSnapshot, QueueSnapshot};
-pub use totals::{Objects, Totals};
+pub use totals::{InChannels, Objects, Totals};
 
 use super::Broker;
 use super::policy::Policy;

@@ -172,7 +172,7 @@ impl Queue {
 }
 
 /// Messages are taken to have as much beside their bodies as the first one has: names, properties, headers.
-fn memory(queue: &Queue, in_memory: Amount) -> u64 {
+pub(super) fn memory(queue: &Queue, in_memory: Amount) -> u64 {
     let first = queue.messages().next();
     let envelope = first.map_or(0, |message| message.memory() - message.body_len()) as u64;
     size_of::<Queue>() as u64 + in_memory.bytes + in_memory.messages * (Entry::MEMORY + envelope)

@@ -2,6 +2,8 @@
 
 use std::ops::AddAssign;
 
+use super::ChannelView;
+use super::queue::memory;
 use crate::broker::Broker;
 use crate::broker::counters::{Amount, ByType, ChannelCounters, Churn, DeadLetters};
 
@@ -30,6 +32,46 @@ impl AddAssign for Objects {
     }
 }
 
+/// What open channels have before them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InChannels {
+    /// Deliveries that are not settled.
+    pub unacked: u64,
+    /// Publishes without a confirm yet.
+    pub unconfirmed: u64,
+    /// Publishes in transactions.
+    pub uncommitted: u64,
+    /// Messages acknowledged in transactions.
+    pub acks_uncommitted: u64,
+    /// The sums of what channels allow consumers to come, and all of theirs together.
+    pub prefetch: u64,
+    pub global_prefetch: u64,
+}
+
+impl AddAssign for InChannels {
+    fn add_assign(&mut self, other: Self) {
+        self.unacked += other.unacked;
+        self.unconfirmed += other.unconfirmed;
+        self.uncommitted += other.uncommitted;
+        self.acks_uncommitted += other.acks_uncommitted;
+        self.prefetch += other.prefetch;
+        self.global_prefetch += other.global_prefetch;
+    }
+}
+
+impl From<ChannelView> for InChannels {
+    fn from(channel: ChannelView) -> Self {
+        Self {
+            unacked: channel.unacked as u64,
+            unconfirmed: channel.unconfirmed,
+            uncommitted: channel.uncommitted as u64,
+            acks_uncommitted: channel.acks_uncommitted as u64,
+            prefetch: channel.prefetch_count.into(),
+            global_prefetch: channel.global_prefetch_count.into(),
+        }
+    }
+}
+
 /// Everything in a virtual host taken together; those of several can be added. What is counted includes what was counted by
 /// queues and channels that are no more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +90,11 @@ pub struct Totals {
     pub dead_letters: DeadLetters,
     /// Bytes of messages and their entries.
     pub memory: u64,
+    /// Bytes of memory that queues take with their messages, about: the sum of what their views say.
+    pub queue_memory: u64,
+    /// Of streams.
+    pub segments: u64,
+    pub channels: InChannels,
 }
 
 impl AddAssign for Totals {
@@ -63,6 +110,9 @@ impl AddAssign for Totals {
         self.churn += other.churn;
         self.dead_letters += other.dead_letters;
         self.memory += other.memory;
+        self.queue_memory += other.queue_memory;
+        self.segments += other.segments;
+        self.channels += other.channels;
     }
 }
 
@@ -85,10 +135,14 @@ impl Broker {
             totals.in_memory += amounts.in_memory;
             totals.paged_out += amounts.paged_out;
             totals.queues.add(queue.kind, queue.counters);
+            totals.queue_memory += memory(queue, amounts.in_memory);
+            totals.segments += queue.stream.as_ref().map_or(0, |stream| stream.segments() as u64);
         }
-        for (id, _, channel) in self.all_channels() {
-            let counters = channel.counters();
-            if !self.is_own(id) {
+        for (connection, number, channel) in self.all_channels() {
+            let view = channel.view(connection, number);
+            let counters = view.counters;
+            if !self.is_own(connection) {
+                totals.channels += view.into();
                 totals.objects.channels += 1;
                 totals.objects.publishers += usize::from(counters.publish > 0);
             }

@@ -1,8 +1,13 @@
 //! The keys that are about the node: its name, its files, its log, where it listens.
 
+use std::net::SocketAddr;
+
 use super::super::values::{ANYWHERE, boolean, fsync, ip, level, level_name, listener, number, on_or_off, profile, size};
 use super::super::{Fsync, RatesMode};
 use super::{Key, alias, format_name, json, key, maybe, named, one, path, path_of, put, some, take};
+
+/// Where RabbitMQ has its metrics.
+const PROMETHEUS: u16 = 15692;
 
 pub(super) const NODE: &[Key] = &[
     key("node_name", "What the node is called.", |c, _, v| take(&mut c.node_name, v), |c| one(&c.node_name)),
@@ -170,15 +175,16 @@ pub(super) const LISTENERS: &[Key] = &[
     ),
     key(
         "prometheus.tcp.port",
-        "The port of the metrics for Prometheus, of all interfaces where `prometheus.tcp.ip` is not set.",
-        |c, _, v| put(&mut c.prometheus, listener(v)),
-        |c| one(c.prometheus.port()),
+        "The port of the metrics for Prometheus, usually 15692, of all interfaces where `prometheus.tcp.ip` is not set. Without \
+         either key they are at /metrics of the HTTP API alone.",
+        |c, _, v| put(&mut c.prometheus, listener(v).map(Some)),
+        |c| maybe(c.prometheus.map(|address| address.port())),
     ),
     key(
         "prometheus.tcp.ip",
         "The address of the metrics for Prometheus.",
-        |c, _, v| ip(v).map(|ip| c.prometheus.set_ip(ip)),
-        |c| if c.prometheus.ip() == ANYWHERE { Vec::new() } else { one(c.prometheus.ip()) },
+        |c, _, v| ip(v).map(|ip| c.prometheus.get_or_insert(SocketAddr::new(ANYWHERE, PROMETHEUS)).set_ip(ip)),
+        |c| maybe(c.prometheus.map(|address| address.ip()).filter(|ip| *ip != ANYWHERE)),
     ),
     key(
         "handshake_timeout",
