@@ -149,10 +149,7 @@ pub(super) async fn serve(arrival: Arrival, shell: Arc<Shell>) {
         // TLS has failed: the alert that says why must not be lost.
         linger(&connection.shared.transport, false).await;
     }
-    match why {
-        Ok(()) => tracing::debug!(%peer, "connection closed"),
-        Err(error) => tracing::info!(%peer, %error, "connection lost"),
-    }
+    connection.log_end(why);
 }
 
 /// Sends something of the handshake; no loop waits for a report about this connection yet.
@@ -356,7 +353,10 @@ impl Connection {
         let trusted = self.trusted.clone();
         let peer = Peer { address: self.shared.peer, local: self.local, other_connections, trusted, ssl, certificate_user };
         match Handshake::begin(&self.shell.node(), eight, peer, &mut out) {
-            Ok(handshake) => self.phase = Phase::Negotiating(Box::new(handshake)),
+            Ok(handshake) => {
+                tracing::info!("accepting AMQP connection {}", self.name());
+                self.phase = Phase::Negotiating(Box::new(handshake));
+            }
             Err(answer) => {
                 out.bytes.extend_from_slice(&answer);
                 self.phase = Phase::Over;
@@ -395,7 +395,11 @@ impl Connection {
                 }
                 Step::Open { vhost, opened, heartbeat_s, connection_name } => {
                     self.heartbeat = Duration::from_secs(heartbeat_s.into());
-                    tracing::debug!(peer = %self.shared.peer, %vhost, user = %opened.user, name = connection_name, "connection opened");
+                    let (name, user) = (self.name(), &opened.user);
+                    tracing::info!(
+                        name = connection_name,
+                        "connection {name}: user '{user}' authenticated and granted access to vhost '{vhost}'"
+                    );
                     // Before open-ok, which the loop writes by itself.
                     send(&self.shared, &mut out);
                     match self.shell.broker_loop(&vhost) {
@@ -411,6 +415,29 @@ impl Connection {
         let behind: Vec<Command> = left.collect();
         commands.extend(behind);
         send(&self.shared, &mut out);
+    }
+
+    /// What RabbitMQ calls it.
+    fn name(&self) -> String {
+        format!("{} -> {}", self.shared.peer, self.local)
+    }
+
+    /// Says how it ended, in words that are looked for in the logs of RabbitMQ.
+    fn log_end(&self, why: io::Result<()>) {
+        let name = self.name();
+        let Some(Place { vhost, user, .. }) = &self.place else {
+            return match why {
+                Ok(()) => tracing::debug!("closing AMQP connection {name}"),
+                Err(error) => tracing::info!(%error, "closing AMQP connection {name}"),
+            };
+        };
+        match why {
+            Ok(()) => tracing::info!("closing AMQP connection {name} (vhost: '{vhost}', user: '{user}')"),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => tracing::warn!(
+                "closing AMQP connection {name} (vhost: '{vhost}', user: '{user}'): client unexpectedly closed TCP connection"
+            ),
+            Err(error) => tracing::warn!("closing AMQP connection {name} (vhost: '{vhost}', user: '{user}'): {error}"),
+        }
     }
 
     /// Keeps the node's account of what connections have received in part.

@@ -50,6 +50,7 @@ pub(crate) struct Broker {
     http: SocketAddr,
     /// Over TLS.
     tls_address: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
     scratch: Arc<Scratch>,
 }
 
@@ -141,7 +142,7 @@ impl Broker {
         let told: serde_json::Value = serde_json::from_str(&text).expect("the ready file is JSON, whenever it is there");
         let address = |of: &str| told[of].as_str().map(|address| address.parse().expect("a socket address"));
         let (amqp, http) = (address("amqp").expect("an address"), address("http").expect("an address"));
-        Self { child, address: amqp, http, tls_address: address("amqps"), scratch }
+        Self { child, address: amqp, http, tls_address: address("amqps"), metrics: address("metrics"), scratch }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -155,6 +156,11 @@ impl Broker {
 
     pub(crate) fn tls_address(&self) -> SocketAddr {
         self.tls_address.expect("a broker with TLS")
+    }
+
+    /// Where it has metrics for whoever asks.
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        self.metrics.expect("a configuration with a place for metrics")
     }
 
     /// What it has logged so far.
