@@ -316,6 +316,8 @@ const DASHBOARDS: &[(&str, &[&str])] = &[
     ("rabbitmq_resident_memory_limit_bytes", &[]),
     ("rabbitmq_process_open_fds", &[]),
     ("rabbitmq_process_max_fds", &[]),
+    ("rabbitmq_process_open_tcp_sockets", &[]),
+    ("rabbitmq_process_max_tcp_sockets", &[]),
     ("rabbitmq_disk_space_available_bytes", &[]),
     ("rabbitmq_disk_space_available_limit_bytes", &[]),
 ];

@@ -1,7 +1,7 @@
 //! The command line: what it prints, what it writes, how it fails.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 
@@ -187,6 +187,24 @@ fn the_command_line_goes_before_the_file() {
     assert!(String::from_utf8_lossy(&start.payload).contains("4.1.8"));
     drop(raw);
     eventually("a debug line about the connection", || broker.log().contains("DEBUG").then_some(()));
+}
+
+/// With them is who has no password; beside the HTTP API is not.
+#[test]
+fn metrics_are_served_where_the_command_line_says() {
+    let scratch = Scratch::new();
+    let mut command = leveret();
+    command.args(["--metrics", "127.0.0.1:0"]);
+    let broker = Broker::launch(command, scratch);
+    let status = |address: SocketAddr| {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").expect("written");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.lines().next().map(str::to_owned)
+    };
+    assert_eq!(status(broker.metrics()).as_deref(), Some("HTTP/1.1 200 OK"));
+    assert_eq!(status(broker.http()).as_deref(), Some("HTTP/1.1 401 Unauthorized"));
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub(super) const CHURN: &[Metric<Scrape>] = &[
 
 pub(super) const NODE_COARSE: &[Metric<Scrape>] = &[
     maybe(Kind::Gauge, "process_open_fds", "Open file descriptors", |_| process::open_files()),
+    maybe(Kind::Gauge, "process_open_tcp_sockets", "Open TCP sockets", |s| Some(s.handle.sockets() as u64)),
     maybe(Kind::Gauge, "process_resident_memory_bytes", "Memory used in bytes", |_| process::resident_bytes()),
     maybe(Kind::Gauge, "disk_space_available_bytes", "Disk space available in bytes", |s| Some(s.handle.disk()?.free)),
     maybe(Kind::Gauge, "erlang_processes_used", "Tasks that are alive", |_| Some(runtime().num_alive_tasks() as u64)),
@@ -39,6 +40,10 @@ pub(super) const NODE_COARSE: &[Metric<Scrape>] = &[
 
 pub(super) const NODE: &[Metric<Scrape>] = &[
     maybe(Kind::Gauge, "process_max_fds", "Open file descriptors limit", |_| process::open_files_limit()),
+    maybe(Kind::Gauge, "process_max_tcp_sockets", "Open TCP sockets limit", |s| {
+        let files = process::open_files_limit()?;
+        Some(s.handle.config().connection_max.map_or(files, |connections| files.min(connections as u64)))
+    }),
     maybe(Kind::Gauge, "resident_memory_limit_bytes", "Memory high watermark in bytes", |s| Some(s.handle.memory().limit)),
     maybe(Kind::Gauge, "disk_space_available_limit_bytes", "Free disk space low watermark in bytes", |s| Some(s.handle.disk()?.limit)),
     maybe(Kind::Gauge, "erlang_scheduler_run_queue", "Tasks that wait for a thread", |_| Some(runtime().global_queue_depth() as u64)),
