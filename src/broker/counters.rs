@@ -143,6 +143,43 @@ counters! {
     }
 }
 
+/// How large the messages are that clients have published, in RabbitMQ's classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Of each class; the last one is above all bounds.
+    counts: [u64; 9],
+    /// Of all bodies together.
+    pub bytes: u64,
+}
+
+impl Sizes {
+    /// The largest body of each class but the last one, in bytes.
+    pub const BOUNDS: [u64; 8] = [100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000];
+
+    pub(super) fn add(&mut self, bytes: u64) {
+        let class = Self::BOUNDS.iter().position(|bound| bytes <= *bound).unwrap_or(Self::BOUNDS.len());
+        self.counts[class] += 1;
+        self.bytes += bytes;
+    }
+
+    /// How many messages are no larger than each bound, and at the end how many there are.
+    #[must_use]
+    pub fn up_to(&self) -> [u64; 9] {
+        let mut sum = 0;
+        self.counts.map(|count| {
+            sum += count;
+            sum
+        })
+    }
+}
+
+impl AddAssign for Sizes {
+    fn add_assign(&mut self, other: Self) {
+        self.counts.iter_mut().zip(other.counts).for_each(|(mine, other)| *mine += other);
+        self.bytes += other.bytes;
+    }
+}
+
 /// What becomes of a message that dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
@@ -232,4 +269,19 @@ impl AddAssign for ByType {
 pub(super) struct Gone {
     pub(super) queues: ByType,
     pub(super) channels: ChannelCounters,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_in_its_class() {
+        let mut sizes = Sizes::default();
+        for bytes in [0, 100, 101, 1_000, 10_000_001, 100_000_001] {
+            sizes.add(bytes);
+        }
+        assert_eq!(sizes.up_to(), [2, 4, 4, 4, 4, 4, 5, 5, 6]);
+        assert_eq!(sizes.bytes, 110_001_203);
+    }
 }

@@ -45,7 +45,7 @@ use slotmap::SlotMap;
 
 use crate::amqp::{Command, FieldTable, Message};
 use connection::Connection;
-use counters::{Churn, DeadLetters, ExchangeCounters, Gone};
+use counters::{Churn, DeadLetters, ExchangeCounters, Gone, Sizes};
 use dead_letter::DeadLetter;
 use durable::{Numbered, Rounds};
 use exchange::{Destination, Exchange, ExchangeId};
@@ -241,6 +241,7 @@ pub struct Broker {
     stalled: Vec<ConnectionId>,
     /// What the default exchange counts.
     default_exchange: ExchangeCounters,
+    sizes: Sizes,
     gone: Gone,
     churn: Churn,
     dead_letters: DeadLetters,
@@ -284,6 +285,7 @@ impl Broker {
             unneeded: Vec::new(),
             stalled: Vec::new(),
             default_exchange: ExchangeCounters::default(),
+            sizes: Sizes::default(),
             gone: Gone::default(),
             churn: Churn::default(),
             dead_letters: DeadLetters::default(),

@@ -23,7 +23,7 @@ impl Exposition {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').expect("a name and a type");
                 assert!(is_name(name), "{line}");
-                assert!(matches!(kind, "counter" | "gauge" | "untyped"), "{line}");
+                assert!(matches!(kind, "counter" | "gauge" | "histogram" | "untyped"), "{line}");
                 assert!(read.kinds.insert(name.to_owned(), kind.to_owned()).is_none(), "a family comes twice: {line}");
                 family = name.to_owned();
             } else if let Some(rest) = line.strip_prefix("# HELP ") {
@@ -32,7 +32,9 @@ impl Exposition {
                 assert!(!help.is_empty() && helped.insert(family.clone()), "{line}");
             } else {
                 let (name, labels, value) = sample(line);
-                assert_eq!(name, family, "a sample outside of its family: {line}");
+                let is_part = read.kinds.get(&family).is_some_and(|kind| kind == "histogram")
+                    && ["_bucket", "_count", "_sum"].iter().any(|suffix| name == format!("{family}{suffix}"));
+                assert!(name == family || is_part, "a sample outside of its family: {line}");
                 assert!(helped.contains(&family), "no HELP before {line}");
                 assert!(!name.is_empty() && is_name(&name), "{line}");
                 assert!(read.samples.insert((name, labels), value).is_none(), "a series comes twice: {line}");

@@ -138,6 +138,10 @@ async fn values_are_what_clients_have_caused() {
     assert_eq!(of("messages_get_empty_total", "rabbit_classic_queue"), 1.0);
     let died = [("queue_type", "rabbit_classic_queue"), ("dead_letter_strategy", "at_most_once")];
     assert_eq!(all.with("rabbitmq_global_messages_dead_lettered_maxlen_total", &died), 1.0);
+    let sizes = |part: &str, labels: &[(&str, &str)]| all.with(&format!("rabbitmq_message_size_bytes_{part}"), labels);
+    assert_eq!(sizes("bucket", &[("protocol", "amqp091"), ("le", "100")]), 8.0);
+    assert_eq!(sizes("bucket", &[("protocol", "amqp091"), ("le", "+Inf")]), 8.0);
+    assert_eq!([sizes("count", &[("protocol", "amqp091")]), sizes("sum", &[("protocol", "amqp091")])], [8.0, 20.0]);
     assert!(all.value("rabbitmq_connection_incoming_bytes_total") > 500.0);
     assert!(all.value("rabbitmq_process_open_fds") > 5.0);
     assert!(all.value("rabbitmq_process_resident_memory_bytes") > 1e6);
@@ -305,6 +309,9 @@ const DASHBOARDS: &[(&str, &[&str])] = &[
     ("rabbitmq_global_messages_get_empty_total", &["protocol", "queue_type"]),
     ("rabbitmq_global_messages_redelivered_total", &["protocol", "queue_type"]),
     ("rabbitmq_global_messages_acknowledged_total", &["protocol", "queue_type"]),
+    ("rabbitmq_message_size_bytes_bucket", &["protocol", "le"]),
+    ("rabbitmq_message_size_bytes_count", &["protocol"]),
+    ("rabbitmq_message_size_bytes_sum", &["protocol"]),
     ("rabbitmq_queues_declared_total", &[]),
     ("rabbitmq_queues_created_total", &[]),
     ("rabbitmq_queues_deleted_total", &[]),
@@ -332,7 +339,13 @@ fn dashboards_find_what_they_ask_for() {
         for of in found.keys() {
             labels.iter().for_each(|label| assert!(of.contains_key(*label), "{name} has no {label}"));
         }
-        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
-        assert_eq!(all.kinds[*name], if name.ends_with("_info") { "untyped" } else { kind }, "{name}");
+        let (family, kind) = match name.rsplit('_').next() {
+            Some("bucket") => ("rabbitmq_message_size_bytes", "histogram"),
+            Some("info") => (*name, "untyped"),
+            Some("total") => (*name, "counter"),
+            _ if name.starts_with("rabbitmq_message_size") => continue,
+            _ => (*name, "gauge"),
+        };
+        assert_eq!(all.kinds[family], kind, "{name}");
     }
 }

@@ -123,6 +123,7 @@ impl Broker {
         effects: &mut Effects,
     ) -> bool {
         self.log.next_message();
+        self.sizes.add(message.body_len() as u64);
         let counters = match targets.source {
             Some(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.counters),
             None => Some(&mut self.default_exchange),

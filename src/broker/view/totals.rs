@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use super::ChannelView;
 use super::queue::memory;
 use crate::broker::Broker;
-use crate::broker::counters::{Amount, ByType, ChannelCounters, Churn, DeadLetters};
+use crate::broker::counters::{Amount, ByType, ChannelCounters, Churn, DeadLetters, Sizes};
 
 /// How many there are, without connections of the node to itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +86,8 @@ pub struct Totals {
     pub messages: ChannelCounters,
     /// By queues of each type.
     pub queues: ByType,
+    /// Of messages published.
+    pub sizes: Sizes,
     pub churn: Churn,
     pub dead_letters: DeadLetters,
     /// Bytes of messages and their entries.
@@ -107,6 +109,7 @@ impl AddAssign for Totals {
         self.paged_out += other.paged_out;
         self.messages += other.messages;
         self.queues += other.queues;
+        self.sizes += other.sizes;
         self.churn += other.churn;
         self.dead_letters += other.dead_letters;
         self.memory += other.memory;
@@ -122,6 +125,7 @@ impl Broker {
         let mut totals = Totals {
             messages: self.gone.channels,
             queues: self.gone.queues,
+            sizes: self.sizes,
             churn: self.churn,
             dead_letters: self.dead_letters,
             memory: self.memory,

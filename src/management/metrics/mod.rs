@@ -164,6 +164,7 @@ impl Page {
         self.each(PREFIX, node::TOTALS);
         self.part(node::alarms);
         self.part(node::global);
+        self.part(node::sizes);
         self.each("leveret_", node::OWN);
         self.part(move |scrape, text| node::identity(endpoint, scrape, text));
     }

@@ -6,7 +6,7 @@ use super::process;
 use super::scrape::Scrape;
 use super::text::{Kind, Text};
 use crate::broker::Reason;
-use crate::broker::counters::{QueueCounters, Strategy};
+use crate::broker::counters::{QueueCounters, Sizes, Strategy};
 use crate::broker::queue::QueueType;
 use crate::broker::view::Totals;
 
@@ -116,6 +116,19 @@ pub(super) fn alarms(scrape: &Scrape, text: &mut Text) {
         text.family("rabbitmq_alarms_", name, Kind::Untyped, help);
         text.sample(&[], on.into());
     }
+}
+
+/// How large published messages are.
+pub(super) fn sizes(scrape: &Scrape, text: &mut Text) {
+    let sizes = &scrape.sum.totals.sizes;
+    text.family("rabbitmq_", "message_size_bytes", Kind::Histogram, "Size of messages received from publishers");
+    let bounds = Sizes::BOUNDS.iter().map(u64::to_string).chain(["+Inf".to_owned()]);
+    for (bound, count) in bounds.zip(sizes.up_to()) {
+        text.part("_bucket", &[("protocol", "amqp091"), ("le", &bound)], count);
+    }
+    let [.., all] = sizes.up_to();
+    text.part("_count", &[("protocol", "amqp091")], all);
+    text.part("_sum", &[("protocol", "amqp091")], sizes.bytes);
 }
 
 /// Name, meaning, value.

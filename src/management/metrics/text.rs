@@ -8,6 +8,7 @@ pub(super) enum Kind {
     /// Only rises.
     Counter,
     Gauge,
+    Histogram,
     Untyped,
 }
 
@@ -16,6 +17,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
             Self::Untyped => "untyped",
         }
     }
@@ -51,7 +53,15 @@ impl Text {
         self.value(value);
     }
 
-    /// The same with a value that need not be whole.
+    /// Adds a sample of a part of the family, such as `_sum`.
+    pub(super) fn part(&mut self, suffix: &str, labels: &Labels<'_>, value: u64) {
+        let whole = self.family.len();
+        self.family.push_str(suffix);
+        self.sample(labels, value);
+        self.family.truncate(whole);
+    }
+
+    /// Adds one with a value that need not be whole.
     pub(super) fn fraction(&mut self, labels: &Labels<'_>, value: f64) {
         self.labelled(labels);
         self.value(value);
