@@ -65,7 +65,7 @@ async fn fill(amqp: SocketAddr) {
             publisher.publish(Publication::new("", "queue-00000", &[7; 512][..])).await.expect("published");
         }
     });
-    tokio::spawn(async move { while let Ok(Some(_)) = consumer.next().await {} });
+    tokio::spawn(async move { while consumer.next().await.is_ok() {} });
 }
 
 /// How long a question keeps the virtual host.

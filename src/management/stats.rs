@@ -343,6 +343,7 @@ mod tests {
     fn channels_and_totals_agree_with_their_names() {
         let counters = ChannelCounters {
             publish: 1,
+            publish_confirm: 0,
             confirm: 2,
             return_unroutable: 3,
             drop_unroutable: 4,
@@ -353,7 +354,6 @@ mod tests {
             get_empty: 5,
             ack: 6,
             redeliver: 7,
-            ..ChannelCounters::default()
         };
         let channel = Counted::new(channel_values(counters), None);
         let mut totals = Totals { messages: counters, ..Totals::default() };
