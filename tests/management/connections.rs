@@ -25,8 +25,12 @@ fn a_connection_with_all_its_fields() {
     assert!(number("recv_cnt") >= 4 && number("send_cnt") >= 4, "{connection}");
     assert!(number("connected_at") > 1_700_000_000_000);
     let varying = ["recv_oct", "send_oct", "recv_cnt", "send_cnt", "connected_at", "garbage_collection"];
-    varying.map(|field| connection.as_object_mut().expect("an object").remove(field));
-    ["recv_oct_details", "send_oct_details"].map(|field| connection[field] = json!({}));
+    for field in varying {
+        connection.as_object_mut().expect("an object").remove(field);
+    }
+    for field in ["recv_oct_details", "send_oct_details"] {
+        connection[field] = json!({});
+    }
     let capabilities = json!({"authentication_failure_close": true, "connection.blocked": true, "consumer_cancel_notify": true});
     let expected = json!({
         "name": format!("{peer} -> {}", broker.address()), "user_provided_name": null, "node": "leveret@localhost", "type": "network",

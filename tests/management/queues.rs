@@ -52,7 +52,9 @@ fn a_queue_that_was_just_declared_has_every_field() {
     let mut listed = http.get("/api/queues").ok()[0].clone();
     (listed["memory"], listed["idle_since"]) = (json!(0), json!(""));
     let mut in_list = expected;
-    ["consumer_details", "incoming", "deliveries"].map(|field| in_list.as_object_mut().expect("an object").remove(field));
+    for field in ["consumer_details", "incoming", "deliveries"] {
+        in_list.as_object_mut().expect("an object").remove(field);
+    }
     assert_eq!(listed, in_list);
 }
 
