@@ -34,7 +34,7 @@ enum Command {
     /// Look for damage in a data directory that no broker uses, and say what repairing it would drop.
     Repair(Repair),
     /// Print the configuration that these options, the environment and the files make, with where it comes from.
-    Config(Show),
+    Config(Box<Show>),
 }
 
 #[derive(Args)]

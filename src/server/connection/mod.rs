@@ -354,7 +354,9 @@ impl Connection {
         let peer = Peer { address: self.shared.peer, local: self.local, other_connections, trusted, ssl, certificate_user };
         match Handshake::begin(&self.shell.node(), eight, peer, &mut out) {
             Ok(handshake) => {
-                tracing::info!("accepting AMQP connection {}", self.name());
+                if self.trusted.is_none() {
+                    tracing::info!("accepting AMQP connection {}", self.name());
+                }
                 self.phase = Phase::Negotiating(Box::new(handshake));
             }
             Err(answer) => {
@@ -396,10 +398,12 @@ impl Connection {
                 Step::Open { vhost, opened, heartbeat_s, connection_name } => {
                     self.heartbeat = Duration::from_secs(heartbeat_s.into());
                     let (name, user) = (self.name(), &opened.user);
-                    tracing::info!(
-                        name = connection_name,
-                        "connection {name}: user '{user}' authenticated and granted access to vhost '{vhost}'"
-                    );
+                    if self.trusted.is_none() {
+                        tracing::info!(
+                            name = connection_name,
+                            "connection {name}: user '{user}' authenticated and granted access to vhost '{vhost}'"
+                        );
+                    }
                     // Before open-ok, which the loop writes by itself.
                     send(&self.shared, &mut out);
                     match self.shell.broker_loop(&vhost) {
@@ -424,6 +428,10 @@ impl Connection {
 
     /// Says how it ended, in words that are looked for in the logs of RabbitMQ.
     fn log_end(&self, why: io::Result<()>) {
+        // The node's own are nobody's business.
+        if self.trusted.is_some() {
+            return;
+        }
         let name = self.name();
         let Some(Place { vhost, user, .. }) = &self.place else {
             return match why {
