@@ -91,12 +91,13 @@ pub struct Definitions {
     pub refused: Option<Refused>,
 }
 
+/// Makes a declaration of an entry.
+type Read = fn(&Json) -> Result<Declaration, String>;
+
 /// Sections whose entries belong to virtual hosts.
 const OF_VHOSTS: [&str; 7] = ["policies", "parameters", "permissions", "topic_permissions", "exchanges", "queues", "bindings"];
 /// Sections that are about the whole node.
 const OF_THE_NODE: [&str; 5] = ["users", "vhosts", "permissions", "topic_permissions", "global_parameters"];
-
-type ReadDeclaration = fn(&Json) -> Result<Declaration, String>;
 
 impl Definitions {
     /// Reads a file; entries without a virtual host belong to `default_vhost`.
@@ -153,7 +154,7 @@ impl Definitions {
         for entry in section(json, "policies")? {
             self.add(false, entry, entry)?;
         }
-        let kinds: [(&str, &str, ReadDeclaration); 3] = [
+        let kinds: [(_, _, Read); 3] = [
             ("exchanges", "exchange", Declaration::exchange),
             ("queues", "queue", Declaration::queue),
             ("bindings", "binding", Declaration::binding),

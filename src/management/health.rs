@@ -144,7 +144,7 @@ async fn certificate_expiration(
     }
     let handle = api.handle.clone();
     let read = tokio::task::spawn_blocking(move || handle.certificates().map_err(|error| error.to_string())).await;
-    let validity = read.map_err(|error| error.to_string()).and_then(|read| read).map_err(|why| failed(&why, json!({})))?;
+    let validity = read.unwrap_or_else(|error| Err(error.to_string())).map_err(|why| failed(&why, json!({})))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
     let by = now.saturating_add(within.saturating_mul(*seconds));
     let ending = |ends: &[End]| ends.iter().filter(|end| end.unix_seconds < by).map(|end| end.text.clone()).collect::<Vec<_>>();
