@@ -97,7 +97,7 @@ fn head(api: &Api) -> Map<String, Json> {
 async fn export(State(api): State<Api>, caller: Caller, query: Query) -> Result<Response, ApiError> {
     caller.administrator()?;
     let mut sections = head(&api);
-    let cluster = super::overview::name_of_cluster(&api, &caller.node);
+    let cluster = caller.node.cluster_name();
     sections.insert("rabbitmq_definition_format".to_owned(), json!("cluster"));
     sections.insert("original_cluster_name".to_owned(), json!(cluster));
     sections.insert("explanation".to_owned(), json!(format!("Definitions of cluster '{cluster}'")));

@@ -23,11 +23,9 @@ use crate::broker::view::{Objects, Totals};
 use crate::config::{Config, RatesMode};
 use crate::node::Node;
 use crate::node::handshake::mechanisms;
+use crate::node::parameters::CLUSTER_NAME;
 use crate::node::users::Tag;
 use crate::server::{Address, Handle, Listening};
-
-/// The global parameter that has the cluster's name.
-const CLUSTER_NAME: &str = "cluster_name";
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -169,7 +167,7 @@ struct Overview<'a> {
     leveret_version: &'static str,
     product_name: &'static str,
     product_version: &'static str,
-    cluster_name: String,
+    cluster_name: &'a str,
     /// There is no Erlang.
     erlang_version: &'static str,
     erlang_full_version: &'static str,
@@ -234,7 +232,7 @@ async fn overview(State(api): State<Api>, caller: Caller, query: Query) -> Respo
         leveret_version: env!("CARGO_PKG_VERSION"),
         product_name: "RabbitMQ",
         product_version: version,
-        cluster_name: name_of_cluster(&api, &caller.node),
+        cluster_name: caller.node.cluster_name(),
         erlang_version: "",
         erlang_full_version: "",
         rates_mode: rates_mode(config),
@@ -263,15 +261,8 @@ pub(super) fn rates_mode(config: &Config) -> &'static str {
     }
 }
 
-/// What was set, or is configured, or else the node's name.
-pub(super) fn name_of_cluster(api: &Api, node: &Node) -> String {
-    let set = node.global_parameters.get(CLUSTER_NAME).and_then(Json::as_str);
-    let configured = api.handle.config().cluster_name.as_deref();
-    set.or(configured).unwrap_or(&api.node).to_owned()
-}
-
-async fn cluster_name(State(api): State<Api>, caller: Caller) -> Response {
-    super::json(StatusCode::OK, &json!({"name": name_of_cluster(&api, &caller.node)}))
+async fn cluster_name(caller: Caller) -> Response {
+    super::json(StatusCode::OK, &json!({"name": caller.node.cluster_name()}))
 }
 
 async fn set_cluster_name(State(api): State<Api>, caller: Caller, fields: Fields) -> Result<StatusCode, ApiError> {

@@ -17,6 +17,7 @@ use super::ring::{BASIC, GLOBAL, Ring};
 use super::stats::{self, CHANNEL, CONNECTION, Counted, EXCHANGE, History, LENGTHS, NODE, QUEUE, Ranges, TOTALS};
 use super::system;
 use crate::broker::view::Sample;
+use crate::config::RatesMode;
 use crate::server::{Handle, Wire};
 
 /// Queues of which older samples are kept, and how long after somebody has asked for them, in milliseconds.
@@ -160,10 +161,12 @@ impl Rates {
         }))
     }
 
-    /// Takes samples for as long as the node runs.
+    /// Takes samples for as long as the node runs, unless it is configured to take none.
     pub(super) fn start(handle: &Handle) -> Arc<Self> {
         let rates = Arc::new(Self::new());
-        tokio::spawn(Arc::clone(&rates).run(handle.clone()));
+        if handle.config().rates_mode != RatesMode::None {
+            tokio::spawn(Arc::clone(&rates).run(handle.clone()));
+        }
         rates
     }
 

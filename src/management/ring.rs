@@ -31,11 +31,12 @@ impl<const N: usize> Ring<N> {
         Self(retention.iter().map(|&(step_ms, most)| Level { step_ms, most, samples: VecDeque::new() }).collect())
     }
 
-    /// Takes a sample, at a time in milliseconds.
+    /// Takes a sample, at a time in milliseconds. It counts from the step of the finest samples in which that is, and no earlier.
     pub(super) fn add(&mut self, at_ms: u64, values: [u64; N]) {
+        let Some(finest_ms) = self.0.first().map(|level| level.step_ms) else { return };
+        let at = at_ms - at_ms % finest_ms;
         for level in &mut self.0 {
-            let at = at_ms - at_ms % level.step_ms;
-            if level.samples.back().is_none_or(|(last, _)| *last < at) {
+            if level.samples.back().is_none_or(|(last, _)| last / level.step_ms < at / level.step_ms) {
                 if level.samples.len() == level.most {
                     level.samples.pop_front();
                 }
@@ -102,6 +103,15 @@ mod tests {
         let history = filled(10).history(0, Range { age_ms: 600_000, step_ms: 5_000 }, 12_000);
         assert_eq!(values(&history), [10, 5, 0]);
         assert!(Ring::<1>::new(BASIC).history(0, Range { age_ms: 60_000, step_ms: 5_000 }, 12_000).0.is_empty());
+    }
+
+    /// Whatever the time of day at which the first sample was taken.
+    #[test]
+    fn nothing_is_made_up_of_the_time_before() {
+        let mut ring = Ring::new(BASIC);
+        ring.add(57_000, [7]);
+        let history = ring.history(0, Range { age_ms: 60_000, step_ms: 5_000 }, 57_000);
+        assert_eq!(history.0, [Point { sample: 7, timestamp: 55_000 }]);
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Handshake {
         let start = connection::Start {
             version_major: 0,
             version_minor: 9,
-            server_properties: server_properties(profile.version, &node.settings.cluster_name),
+            server_properties: server_properties(profile.version, node.cluster_name()),
             mechanisms: mechanisms(node, peer.ssl.is_some()).into(),
             locales: "en_US".into(),
         };

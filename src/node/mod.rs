@@ -99,6 +99,13 @@ impl Node {
         self.vhosts.get(name)
     }
 
+    /// What somebody has set, or the configuration says.
+    #[must_use]
+    pub fn cluster_name(&self) -> &str {
+        let set = self.global_parameters.get(parameters::CLUSTER_NAME).and_then(serde_json::Value::as_str);
+        set.unwrap_or(&self.settings.cluster_name)
+    }
+
     #[must_use]
     pub fn user(&self, name: &str) -> Option<&Arc<User>> {
         self.users.get(name)

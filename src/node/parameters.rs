@@ -44,6 +44,9 @@ fn key(component: &str, vhost: &str, name: &str) -> (String, Arc<str>, String) {
     (component.to_owned(), vhost.into(), name.to_owned())
 }
 
+/// The global parameter that has the name of the cluster.
+pub const CLUSTER_NAME: &str = "cluster_name";
+
 /// By name.
 pub type GlobalParameters = BTreeMap<String, Json>;
 

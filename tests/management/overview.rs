@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use super::http::Http;
 use super::support::broker::{Broker, End, Home};
 use super::support::raw::Raw;
+use super::support::wire;
 use super::{all, confirm, manager, monitor, publish};
 
 fn names(object: &Json) -> Vec<&str> {
@@ -110,6 +111,10 @@ fn the_name_of_the_cluster_survives() {
     broker.end(End::Killed);
     let broker = home.start();
     assert_eq!(Http::guest(broker.http()).get("/api/overview").ok()["cluster_name"], "meadow");
+    let mut raw = Raw::connect(&broker);
+    raw.send(wire::HEADER);
+    let start = raw.expect(wire::START);
+    assert!(start.payload.windows(6).any(|six| six == b"meadow"), "clients are told");
 }
 
 #[test]
