@@ -1,13 +1,37 @@
 //! What requests carry.
 
-use axum::body::Bytes;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as Json};
 
 use super::error::ApiError;
 
 /// Bytes that the body of a request for the management API may have (`management.http.max_body_size` of RabbitMQ).
 pub(super) const MAX_BODY: usize = 10_000_000;
+
+/// Bytes of a body that is read before anybody looks who sends it.
+const SMALL_BODY: usize = 64 * 1024;
+/// How long a client may take to send such a body.
+const SMALL_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Reads a small body whole, so that a client that is refused gets to hear it: were the connection closed while it still sends,
+/// it would report a broken pipe.
+pub(super) async fn take_small(request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_none_or(|length| length == 0 || length > SMALL_BODY) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    match tokio::time::timeout(SMALL_BODY_TIMEOUT, axum::body::to_bytes(body, SMALL_BODY)).await {
+        Ok(Ok(bytes)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        _ => ApiError::bad_request("the request's body did not come").into_response(),
+    }
+}
 
 /// A JSON object; no body is an empty one.
 #[derive(Clone, Debug, Default)]

@@ -121,6 +121,7 @@ fn router(api: Api) -> Router {
         .nest("/v1", data_plane)
         .merge(metrics::routes())
         .fallback(|| async { ApiError::NotFound })
+        .layer(axum::middleware::from_fn(body::take_small))
         .with_state(api)
 }
 

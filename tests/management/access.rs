@@ -41,3 +41,20 @@ fn who_has_no_tag_of_the_api_is_not_let_in() {
         http.r#as("u", "p").get("/api/whoami").refuses(401, "not_authorised", "Not management user");
     }
 }
+
+/// A client that is refused while it still sends hears why.
+#[test]
+fn who_is_refused_before_all_was_sent_is_told() {
+    use std::io::{Read, Write};
+    let broker = Broker::start();
+    let mut stream = std::net::TcpStream::connect(broker.http()).expect("the HTTP API");
+    let body = vec![b'x'; 60_000];
+    write!(stream, "POST /api/bindings HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len())
+        .expect("written");
+    for part in body.chunks(10_000) {
+        stream.write_all(part).expect("nobody hangs up");
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 405 ") || answer.starts_with("HTTP/1.1 401 "), "{answer}");
+}
