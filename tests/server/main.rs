@@ -12,6 +12,7 @@ mod dribble;
 mod durable;
 mod heartbeat;
 mod malformed;
+mod manual;
 mod memory;
 mod patterns;
 mod proxy;

@@ -1,0 +1,39 @@
+# Completion of leveret for bash.
+
+# The commands of `leveret ctl`, as it lists them itself.
+_leveret_ctl_commands() {
+    "$1" ctl help 2>/dev/null | sed -n 's/^ \{2,\}\([a-z][a-z_]*\)\( .*\)\{0,1\}$/\1/p'
+}
+
+_leveret() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} word command=
+    local serve='--amqp --amqps --tls --unix --http --data-dir --in-memory --config --compat --ready-file --log'
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case $word in
+        serve | config | repair | ctl | help) command=$word && break ;;
+        esac
+    done
+    COMPREPLY=()
+    case $previous in
+    --tls) COMPREPLY=($(compgen -W 'auto' -- "$current")) && return ;;
+    --compat) COMPREPLY=($(compgen -W 'permissive 3.13 4.0 4.1 4.3' -- "$current")) && return ;;
+    --log) COMPREPLY=($(compgen -W 'error warning info debug trace none' -- "$current")) && return ;;
+    --data-dir) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$current")) && return ;;
+    --unix | --config | --ready-file | --check) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$current")) && return ;;
+    --amqp | --amqps | --http) return ;;
+    esac
+    case $command in
+    '') COMPREPLY=($(compgen -W "serve config repair ctl help $serve --help --version" -- "$current")) ;;
+    serve) COMPREPLY=($(compgen -W "$serve --help" -- "$current")) ;;
+    config) COMPREPLY=($(compgen -W "--check --explain $serve --help" -- "$current")) ;;
+    repair) COMPREPLY=($(compgen -W '--data-dir --drop --help' -- "$current")) ;;
+    help) COMPREPLY=($(compgen -W 'serve config repair ctl' -- "$current")) ;;
+    ctl)
+        if [ "$previous" = ctl ]; then
+            COMPREPLY=($(compgen -W "$(_leveret_ctl_commands "${COMP_WORDS[0]}")" -- "$current"))
+        fi
+        ;;
+    esac
+}
+
+complete -F _leveret leveret

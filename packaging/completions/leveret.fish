@@ -1,0 +1,36 @@
+# Completion of leveret for fish.
+
+set -l commands serve config repair ctl help
+set -l serving "not __fish_seen_subcommand_from repair ctl help"
+
+complete -c leveret -f
+complete -c leveret -n "not __fish_seen_subcommand_from $commands" -a serve -d 'Run the broker (the default)'
+complete -c leveret -n "not __fish_seen_subcommand_from $commands" -a config -d 'Print the configuration'
+complete -c leveret -n "not __fish_seen_subcommand_from $commands" -a repair -d 'Look for damage in a data directory'
+complete -c leveret -n "not __fish_seen_subcommand_from $commands" -a ctl -d 'Ask or change a running node'
+complete -c leveret -n "not __fish_seen_subcommand_from $commands" -a help -d 'List the commands'
+complete -c leveret -n "not __fish_seen_subcommand_from $commands" -s V -l version -d 'Print the version'
+complete -c leveret -n "not __fish_seen_subcommand_from ctl" -s h -l help -d 'List the options'
+complete -c leveret -n "__fish_seen_subcommand_from help" -a 'serve config repair ctl'
+
+complete -c leveret -n "$serving" -x -l amqp -d 'Address to serve AMQP on'
+complete -c leveret -n "$serving" -x -l amqps -d 'Address to serve AMQP over TLS on'
+complete -c leveret -n "$serving" -x -l tls -a auto -d 'Where the certificate comes from'
+complete -c leveret -n "$serving" -r -F -l unix -d 'Socket to serve AMQP on'
+complete -c leveret -n "$serving" -x -l http -d 'Address to serve the HTTP API on'
+complete -c leveret -n "$serving" -x -l data-dir -a '(__fish_complete_directories)' -d 'Directory for what is to survive'
+complete -c leveret -n "$serving" -l in-memory -d 'Keep everything in memory'
+complete -c leveret -n "$serving" -r -F -l config -d 'Configuration file'
+complete -c leveret -n "$serving" -x -l compat -a 'permissive 3.13 4.0 4.1 4.3' -d 'Release of RabbitMQ'
+complete -c leveret -n "$serving" -r -F -l ready-file -d 'File to write once the broker serves'
+complete -c leveret -n "$serving" -x -l log -a 'error warning info debug trace none' -d 'Log level'
+
+complete -c leveret -n "__fish_seen_subcommand_from config" -r -F -l check -d 'Only say what is wrong with a file'
+complete -c leveret -n "__fish_seen_subcommand_from config" -l explain -d 'Say what each key means'
+
+complete -c leveret -n "__fish_seen_subcommand_from repair" -x -l data-dir -a '(__fish_complete_directories)' -d 'The data directory'
+complete -c leveret -n "__fish_seen_subcommand_from repair" -l drop -d 'Drop what is damaged'
+
+# As it lists them itself.
+complete -c leveret -n "__fish_seen_subcommand_from ctl; and test (count (commandline -opc)) -eq 2" \
+    -a "(leveret ctl help 2>/dev/null | string replace -rf '^ {2,}([a-z][a-z_]*) *(.*)\$' '\$1\t\$2')"

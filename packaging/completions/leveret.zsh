@@ -1,0 +1,58 @@
+#compdef leveret
+# Completion of leveret for zsh.
+
+_leveret() {
+    local context state state_descr line
+    typeset -A opt_args
+    local -a serve
+    serve=(
+        '--amqp[address to serve AMQP on]:address:'
+        '--amqps[address to serve AMQP over TLS on]:address:'
+        '--tls[where the certificate comes from]:source:(auto)'
+        '--unix[socket to serve AMQP on]:path:_files'
+        '--http[address to serve the HTTP API on]:address:'
+        '(--in-memory)--data-dir[directory for what is to survive]:directory:_directories'
+        '(--data-dir)--in-memory[keep everything in memory]'
+        '*--config[configuration file]:file:_files'
+        '--compat[release of RabbitMQ]:profile:(permissive 3.13 4.0 4.1 4.3)'
+        '--ready-file[file to write once the broker serves]:file:_files'
+        '--log[log level]:level:(error warning info debug trace none)'
+        '(- *)'{-h,--help}'[list the options]'
+    )
+    _arguments -C $serve '(- *)'{-V,--version}'[print the version]' '1: :->command' '*:: :->arguments' && return
+    case $state in
+    command)
+        local -a commands
+        commands=(
+            'serve:run the broker (the default)'
+            'config:print the configuration'
+            'repair:look for damage in a data directory'
+            'ctl:ask or change a running node'
+            'help:list the commands'
+        )
+        _describe command commands
+        ;;
+    arguments)
+        case $line[1] in
+        serve) _arguments $serve ;;
+        config)
+            _arguments $serve '--check[only say what is wrong with a file]:file:_files' '--explain[say what each key means]'
+            ;;
+        repair)
+            _arguments '--data-dir[the data directory]:directory:_directories' '--drop[drop what is damaged]' \
+                '(- *)'{-h,--help}'[list the options]'
+            ;;
+        help) _values command serve config repair ctl ;;
+        ctl)
+            # As it lists them itself.
+            local -a commands
+            commands=(${(f)"$(_call_program commands leveret ctl help 2>/dev/null |
+                sed -n 's/^ \{2,\}\([a-z][a-z_]*\) *\(.*\)$/\1:\2/p')"})
+            if (( CURRENT == 2 )); then _describe command commands; fi
+            ;;
+        esac
+        ;;
+    esac
+}
+
+_leveret "$@"
