@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
+use sha2::{Digest, Sha256};
 
 use super::FileError;
 use crate::broker::Declaration;
@@ -89,6 +90,8 @@ pub struct Definitions {
     pub sections: Map<String, Json>,
     /// The first entry that cannot be taken in; nothing of what comes after it is here.
     pub refused: Option<Refused>,
+    /// Stands for the text of the file; empty without one.
+    pub digest: String,
 }
 
 /// Makes a declaration of an entry.
@@ -116,8 +119,9 @@ impl Definitions {
     /// Bad JSON, an entry that RabbitMQ would refuse.
     pub fn parse(text: &str, default_vhost: &str) -> Result<Self, String> {
         let json = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| error.to_string())?;
-        let definitions = Self::read(json, Some(default_vhost));
+        let mut definitions = Self::read(json, Some(default_vhost));
         definitions.refused.as_ref().map_or(Ok(()), |refused| Err(refused.to_string()))?;
+        definitions.digest = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(definitions)
     }
 

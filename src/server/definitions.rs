@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::Value as Json;
 use tokio::signal::unix::Signal;
 
 use super::inbox::Administration;
@@ -16,6 +17,9 @@ use crate::node::{Node, Refusal};
 
 /// How much a virtual host takes in at a time: what else happens there waits meanwhile.
 const AT_ONCE: usize = 256;
+
+/// The global parameter in which RabbitMQ keeps what stands for the file that was loaded last.
+const DIGEST: &str = "imported_definition_hash_value";
 
 /// Why definitions have not been taken in, or not all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +63,12 @@ pub(super) fn load(config: &Config) -> Result<Definitions, StartError> {
     Definitions::load(path, &config.default_vhost).map_err(|error| StartError(error.to_string()))
 }
 
+/// Whether the node has taken in this very file before and is not to do so again.
+pub(super) fn are_known(definitions: &Definitions, node: &Node, config: &Config) -> bool {
+    let known = node.global_parameters.get(DIGEST).and_then(Json::as_str);
+    config.skip_unchanged_definitions && !definitions.digest.is_empty() && known == Some(&*definitions.digest)
+}
+
 /// Something in the file cannot be taken in.
 pub(super) fn refusal(config: &Config, refused: &Refused) -> StartError {
     let file = config.load_definitions.as_deref().unwrap_or(std::path::Path::new(""));
@@ -69,6 +79,13 @@ pub(super) fn refusal(config: &Config, refused: &Refused) -> StartError {
 pub(super) fn apply_to(definitions: &Definitions, node: &mut Node) -> Result<(), Refused> {
     definitions.apply_to(node, salt)?;
     definitions.misplaced(node).map_or(Ok(()), Err)
+}
+
+/// Has virtual hosts take in what a file defines for them.
+pub(super) async fn set_up(definitions: &Definitions, shell: &Arc<Shell>) -> Result<(), StartError> {
+    let set_up = shell.set_up(&definitions.policies, &definitions.declarations, INTERNAL_USER).await;
+    set_up.map_err(|refused| refusal(&shell.config, &refused))?;
+    shell.remember(definitions).await.map_err(|error| StartError(error.to_string()))
 }
 
 /// Loads the file again whenever the process is told to. A file that is refused changes nothing.
@@ -100,6 +117,7 @@ async fn load_again(shell: &Arc<Shell>, current: &Definitions) -> Result<Definit
     }
     let changed: Vec<VhostPolicy> = next.changed_since(current).cloned().collect();
     shell.set_up(&changed, &next.declarations, INTERNAL_USER).await.map_err(|refused| refusal(&shell.config, &refused))?;
+    shell.remember(&next).await.map_err(|error| StartError(error.to_string()))?;
     Ok(next)
 }
 
@@ -110,6 +128,13 @@ impl Shell {
         self.change_node(|node| Ok(definitions.apply_to(node, salt))).await??;
         self.check_limits(&definitions.declarations).await?;
         let outcome = self.set_up(&definitions.policies, &definitions.declarations, user).await;
+        self.safe(&definitions).await?;
+        outcome?;
+        definitions.refused.map_or(Ok(()), |refused| Err(refused.into()))
+    }
+
+    /// Returns when what virtual hosts have taken in would survive.
+    async fn safe(&self, definitions: &Definitions) -> Result<(), ImportError> {
         let policies = definitions.policies.iter().map(|policy| &policy.vhost);
         let touched: BTreeSet<&Arc<str>> = policies.chain(definitions.declarations.iter().map(|d| &d.vhost)).collect();
         for broker_loop in touched.into_iter().filter_map(|vhost| self.broker_loop(vhost)) {
@@ -117,8 +142,21 @@ impl Shell {
                 return Err(ImportError::Disk("the node stops".to_owned()));
             }
         }
-        outcome?;
-        definitions.refused.map_or(Ok(()), |refused| Err(refused.into()))
+        Ok(())
+    }
+
+    /// Remembers which file has been taken in, if that matters, so that it need not be again.
+    pub(super) async fn remember(self: &Arc<Self>, definitions: &Definitions) -> Result<(), ImportError> {
+        if !self.config.skip_unchanged_definitions || definitions.digest.is_empty() {
+            return Ok(());
+        }
+        // Not before what was in it: a crash in between would lose that for good.
+        self.safe(definitions).await?;
+        let remember = |node: &mut Node| {
+            node.global_parameters.insert(DIGEST.to_owned(), definitions.digest.as_str().into());
+            Ok(())
+        };
+        Ok(self.change_node(remember).await?)
     }
 
     /// Has virtual hosts take in policies and declarations, up to the first that is refused.

@@ -25,7 +25,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::broker::{Alarms, Broker, Effects, INTERNAL_USER, Input, Settings, Timestamp};
+use crate::broker::{Alarms, Broker, Effects, Input, Settings, Timestamp};
 use crate::config::{self, Config};
 use crate::node::Node;
 use crate::node::alarms::Watermark;
@@ -280,7 +280,10 @@ impl Server {
         if is_first_start {
             first_start(&mut node, &config)?;
         }
-        definitions::apply_to(&definitions, &mut node).map_err(|refused| definitions::refusal(&config, &refused))?;
+        let are_known = definitions::are_known(&definitions, &node, &config);
+        if !are_known {
+            definitions::apply_to(&definitions, &mut node).map_err(|refused| definitions::refusal(&config, &refused))?;
+        }
         let settings = Arc::clone(&node.settings);
         let names: Vec<Arc<str>> = node.vhosts.keys().cloned().collect();
         let opened = match &config.data_dir {
@@ -359,9 +362,9 @@ impl Server {
             // What has happened so far is written down.
             broker_loop.tick();
         }
-        if let Err(refused) = shell.set_up(&definitions.policies, &definitions.declarations, INTERNAL_USER).await {
+        if !are_known && let Err(error) = definitions::set_up(&definitions, &shell).await {
             shell.stop_storage().await;
-            return Err(definitions::refusal(&shell.config, &refused));
+            return Err(error);
         }
         tokio::spawn(definitions::reload(hangup, definitions, Arc::clone(&shell)));
         let listeners = listener::open(&shell.config).await?;

@@ -1,9 +1,10 @@
 //! The definitions file: what is there from the start, what SIGHUP changes, files that are refused.
 
 use lapin::Channel;
+use lapin::options::QueueDeclareOptions;
 
-use crate::support::broker::{Broker, Scratch, leveret};
-use crate::support::client::{confirming, connect, declare, publish, ready};
+use crate::support::broker::{Broker, End, Home, Scratch, leveret};
+use crate::support::client::{channel, confirming, connect, declare, publish, ready, soon};
 use crate::support::eventually;
 
 /// A broker with this definitions file, and where the file is.
@@ -91,6 +92,47 @@ async fn exchanges_queues_and_bindings_are_there_from_the_start_and_after_a_hang
     reload(&broker, "definitions loaded again");
     assert_eq!(ready(&channel, "r").await, 0);
     assert_eq!(ready(&channel, "q").await, 2, "what is there stays as it is");
+}
+
+/// What somebody has deleted meanwhile stays deleted, until the file is another one.
+#[tokio::test]
+async fn a_file_that_has_not_changed_may_be_left_alone() {
+    for (skips, queues) in [(true, vec!["of the file"]), (false, vec!["deleted", "of the file"])] {
+        let home = Home::new();
+        let queues_of = |names: &[&str]| {
+            let all: Vec<String> = names.iter().map(|name| format!(r#"{{"name": "{name}", "vhost": "/", "durable": true}}"#)).collect();
+            file(&format!(r#""queues": [{}]"#, all.join(",")))
+        };
+        let path = home.scratch().file("definitions.json", &queues_of(&["deleted", "of the file"]));
+        home.configure(&format!("load_definitions = {}\ndefinitions.skip_if_unchanged = {skips}\n", path.display()));
+        let broker = home.start();
+        let connection = connect(&broker).await;
+        let there = channel(&connection).await;
+        soon(there.queue_delete("deleted".into(), Default::default())).await.expect("deleted");
+        broker.end(End::Killed);
+        let broker = home.start();
+        assert_eq!(existing(&broker, &["deleted", "of the file", "new"]).await, queues, "skips: {skips}");
+        broker.end(End::Killed);
+        home.scratch().file("definitions.json", &queues_of(&["new"]));
+        let broker = home.start();
+        let mut all = queues.clone();
+        all.push("new");
+        assert_eq!(existing(&broker, &["deleted", "of the file", "new"]).await, all, "skips: {skips}");
+    }
+}
+
+/// Which of these queues there are.
+async fn existing<'a>(broker: &Broker, names: &[&'a str]) -> Vec<&'a str> {
+    let connection = connect(broker).await;
+    let mut existing = Vec::new();
+    for name in names {
+        let asking = channel(&connection).await;
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        if soon(asking.queue_declare((*name).into(), passive, Default::default())).await.is_ok() {
+            existing.push(*name);
+        }
+    }
+    existing
 }
 
 #[tokio::test]
