@@ -74,7 +74,7 @@ impl Repair {
 #[derive(Args)]
 struct Show {
     /// Only say what is wrong with a file, if anything is
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["amqp", "amqps", "tls", "unix", "http", "data_dir", "in_memory", "config", "compat", "log"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["amqp", "amqps", "tls", "unix", "http", "https", "data_dir", "in_memory", "config", "compat", "log"])]
     check: Option<PathBuf>,
     /// Say what each key means
     #[arg(long)]
@@ -132,6 +132,9 @@ struct Serve {
     /// Address to serve the HTTP API on; port 0 picks a free one [default: 127.0.0.1:15672]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
+    /// Address to serve the HTTP API over TLS on; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS")]
+    https: Option<SocketAddr>,
     /// Address to serve metrics for Prometheus on, to who has no password; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
@@ -179,6 +182,10 @@ impl Serve {
         if let Some(address) = self.http {
             ["management.tcp.ip", "management.listener.ip", "management.listener.port"].into_iter().for_each(|key| sources.forget(key));
             sources.set("management.tcp.port", &address.to_string(), Origin::CommandLine("--http"));
+        }
+        if let Some(address) = self.https {
+            sources.forget("management.ssl.ip");
+            sources.set("management.ssl.port", &address.to_string(), Origin::CommandLine("--https"));
         }
         if let Some(address) = self.metrics {
             sources.forget("prometheus.tcp.ip");
@@ -271,12 +278,12 @@ async fn serve_until_signal(config: Config) -> ExitCode {
     let address = server.handle().config().http;
     let http = match leveret::management::bind(server.handle(), address, None).await {
         Ok(http) => http,
-        Err(error) => return fail(&format_args!("cannot listen for HTTP on {address}: {error}")),
+        Err(error) => return fail(&error),
     };
     if let Some(address) = server.handle().config().prometheus
         && let Err(error) = leveret::management::bind_metrics(server.handle(), address).await
     {
-        return fail(&format_args!("cannot listen for Prometheus on {address}: {error}"));
+        return fail(&error);
     }
     if let Err(error) = server.announce_ready(http.address) {
         return fail(&error);

@@ -100,6 +100,10 @@ pub struct Config {
     /// What connection.start offers, by their numbers; when there are none, what the profile does.
     pub auth_mechanisms: BTreeMap<u32, String>,
     pub http: SocketAddr,
+    /// Where the HTTP API is served over TLS, if that was said.
+    pub https: Option<SocketAddr>,
+    /// What it is served with; its listeners mean nothing.
+    pub https_tls: Tls,
     /// Where metrics are served to who has no password; `None`: nowhere.
     pub prometheus: Option<SocketAddr>,
     /// Whether metrics of each queue, connection and channel are at /metrics, instead of their sums.
@@ -190,6 +194,8 @@ impl Default for Config {
             tls: Tls::default(),
             auth_mechanisms: BTreeMap::new(),
             http: here(15672),
+            https: None,
+            https_tls: Tls::default(),
             prometheus: None,
             per_object_metrics: false,
             node_name: NODE_NAME.to_owned(),

@@ -56,15 +56,42 @@ pub struct Tls {
     pub auto: bool,
 }
 
+/// Where something is served that nobody said where to serve.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// RabbitMQ's port for the HTTP API over TLS.
+pub(super) const HTTPS_PORT: u16 = 15671;
+
 impl Config {
     /// Where AMQP is served over TLS. Whoever wants a certificate for development and does not say where it is to be used means the
     /// usual port.
     #[must_use]
     pub fn ssl_listeners(&self) -> Vec<SocketAddr> {
         if self.tls.listeners.is_empty() && self.tls.auto {
-            return vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5671)];
+            return vec![SocketAddr::new(HERE, 5671)];
         }
         self.tls.listeners.values().copied().collect()
+    }
+
+    /// Where the HTTP API is served over TLS. Whoever has a certificate for it and does not say where, or wants one for development
+    /// and does not say where anything is to be served over TLS, means the usual port.
+    #[must_use]
+    pub fn https_listener(&self) -> Option<SocketAddr> {
+        let is_meant = self.https_tls.certfile.is_some() || self.tls.auto && self.tls.listeners.is_empty();
+        self.https.or_else(|| is_meant.then_some(SocketAddr::new(HERE, HTTPS_PORT)))
+    }
+
+    /// What the HTTP API is served with over TLS: where it has no certificate of its own, the one that AMQP has. Whether clients are
+    /// asked for theirs is a question of its own.
+    #[must_use]
+    pub fn https_options(&self) -> Tls {
+        let mut options = self.https_tls.clone();
+        if options.certfile.is_none() && options.keyfile.is_none() {
+            options.auto = self.tls.auto;
+            options.certfile.clone_from(&self.tls.certfile);
+            options.keyfile.clone_from(&self.tls.keyfile);
+            options.cacertfile = options.cacertfile.or_else(|| self.tls.cacertfile.clone());
+        }
+        options
     }
 }
 

@@ -51,7 +51,7 @@ use amqp::Amqp;
 use error::ApiError;
 use rates::Rates;
 
-pub use serve::{HttpServer, bind, bind_metrics};
+pub use serve::{BindError, HttpServer, bind, bind_metrics};
 
 /// What all requests share.
 #[derive(Clone, Debug)]

@@ -1,8 +1,11 @@
-//! The HTTP server: one task for each connection, so many at a time and no more, who have so long to say what they want.
+//! The HTTP server, with TLS and without: one task for each connection, so many at a time and no more, who have so long to say what
+//! they want.
 
 use std::convert::Infallible;
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +15,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower_service::Service;
 
 use super::body::MAX_BODY;
 use super::{Api, Local, metrics, router};
-use crate::server::{Handle, Listening};
+use crate::server::tls::{Certificates, Source};
+use crate::server::{HTTPS, Handle, Listening};
 
 /// Connections served at a time; those beyond wait to be accepted.
 const CONNECTIONS: usize = 1024;
@@ -28,27 +34,47 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The API, bound to where it is served.
 #[derive(Debug)]
 pub struct HttpServer {
-    /// Where it listens.
+    /// Where it listens without TLS.
     pub address: SocketAddr,
 }
 
-/// Binds the HTTP API and serves it from now on, and on a socket in the file system where there is a path for it.
+/// Why it cannot be served; one line for a person.
+#[derive(Debug)]
+pub struct BindError(String);
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BindError {}
+
+/// Binds the HTTP API and serves it from now on; over TLS as well where the configuration says so, and on a socket in the file system
+/// where there is a path for it.
 ///
 /// # Errors
-/// An address that cannot be bound.
-pub async fn bind(handle: Handle, address: SocketAddr, control: Option<PathBuf>) -> std::io::Result<HttpServer> {
-    let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    handle.add_listening(Listening { protocol: "http", address: address.into() });
+/// An address or a path that cannot be bound, certificates that cannot be served.
+pub async fn bind(handle: Handle, address: SocketAddr, control: Option<PathBuf>) -> Result<HttpServer, BindError> {
+    let (listener, address) = listen(&handle, "http", address).await?;
+    let over_tls = match handle.config().https_listener() {
+        Some(address) => {
+            let certificates = Certificates::watch(Source::https(handle.config())).map_err(|error| BindError(error.to_string()))?;
+            let patience = Duration::from_millis(handle.config().handshake_timeout_ms);
+            Some((listen(&handle, HTTPS, address).await?.0, Tls { certificates, patience }))
+        }
+        None => None,
+    };
     let router = router(Api::new(handle)).layer(DefaultBodyLimit::max(MAX_BODY));
     if let Some(path) = control {
-        // Left behind by a process that was killed: whoever starts has the data directory to itself.
-        let _ = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        let listener = local(&path).map_err(|error| BindError(format!("cannot listen for HTTP on {}: {error}", path.display())))?;
         tokio::spawn(accept_local(listener, router.clone().layer(Extension(Local))));
     }
-    tokio::spawn(accept(listener, router));
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    if let Some((listener, tls)) = over_tls {
+        tokio::spawn(accept(listener, Some(tls), Arc::clone(&room), router.clone()));
+    }
+    tokio::spawn(accept(listener, None, room, router));
     Ok(HttpServer { address })
 }
 
@@ -56,24 +82,50 @@ pub async fn bind(handle: Handle, address: SocketAddr, control: Option<PathBuf>)
 ///
 /// # Errors
 /// An address that cannot be bound.
-pub async fn bind_metrics(handle: Handle, address: SocketAddr) -> std::io::Result<HttpServer> {
-    let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    handle.add_listening(Listening { protocol: "http/prometheus", address: address.into() });
-    tokio::spawn(accept(listener, metrics::open_router(handle)));
+pub async fn bind_metrics(handle: Handle, address: SocketAddr) -> Result<HttpServer, BindError> {
+    let (listener, address) = listen(&handle, "http/prometheus", address).await?;
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    tokio::spawn(accept(listener, None, room, metrics::open_router(handle)));
     Ok(HttpServer { address })
 }
 
-async fn accept(listener: TcpListener, router: Router) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+async fn listen(handle: &Handle, protocol: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let failed = |error: io::Error| BindError(format!("cannot listen for {} on {address}: {error}", name(protocol)));
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    handle.add_listening(Listening { protocol, address: address.into() });
+    Ok((listener, address))
+}
+
+/// What a protocol is called in a sentence.
+fn name(protocol: &str) -> String {
+    protocol.strip_prefix("http/").map_or_else(|| protocol.to_uppercase(), |what| format!("HTTP ({what})"))
+}
+
+fn local(path: &Path) -> io::Result<UnixListener> {
+    // Left behind by a process that was killed: whoever starts has the data directory to itself.
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn accept(listener: TcpListener, tls: Option<Tls>, room: Arc<Semaphore>, router: Router) {
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
                 let router = router.clone().layer(Extension(ConnectInfo(peer)));
+                let tls = tls.clone();
                 tokio::spawn(async move {
-                    serve(stream, router).await;
+                    match tls {
+                        None => serve(stream, router).await,
+                        Some(tls) => match tls.agree(stream).await {
+                            Ok(stream) => serve(stream, router).await,
+                            Err(error) => tracing::debug!(%peer, %error, "HTTP connection refused"),
+                        },
+                    }
                     drop(permit);
                 });
             }
@@ -82,6 +134,20 @@ async fn accept(listener: TcpListener, router: Router) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Tls {
+    certificates: Arc<Certificates>,
+    /// How long a client may take to agree on it.
+    patience: Duration,
+}
+
+impl Tls {
+    async fn agree(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let agreed = tokio::time::timeout(self.patience, TlsAcceptor::from(self.certificates.current()).accept(stream)).await;
+        agreed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::node::handshake::Trusted;
 /// What is served where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
-    /// In RabbitMQ's words: `amqp`, `amqp/ssl`, `http`.
+    /// In RabbitMQ's words: `amqp`, `amqp/ssl`, `http`, `https`.
     pub protocol: &'static str,
     pub address: Address,
 }
@@ -50,6 +50,8 @@ impl fmt::Display for Address {
 
 /// What RabbitMQ calls AMQP over TLS.
 pub(super) const SSL: &str = "amqp/ssl";
+/// The HTTP API over TLS.
+pub const HTTPS: &str = "https";
 
 #[derive(Debug)]
 enum Door {

@@ -46,7 +46,7 @@ pub use attempts::{Attempted, Protocol};
 pub use definitions::ImportError;
 pub use handle::{Disk, Handle, Memory};
 pub use inbox::Asked;
-pub use listener::{Address, Listening};
+pub use listener::{Address, HTTPS, Listening};
 pub use outbox::Wire;
 pub use vhosts::ChangeError;
 
@@ -381,12 +381,13 @@ impl Server {
         all.iter().filter(|listening| listening.protocol.starts_with("amqp") || listening.protocol == "http/prometheus").cloned().collect()
     }
 
-    /// Says on standard output, and in the ready file, that the broker serves; `http` is where its HTTP API is.
+    /// Says on standard output, and in the ready file, that the broker serves; `http` is where its HTTP API is without TLS.
     ///
     /// # Errors
     /// A ready file that cannot be written.
     pub fn announce_ready(&self, http: SocketAddr) -> Result<(), StartError> {
         let config = &self.shell.config;
+        let all = self.shell.listening.lock().clone();
         #[expect(clippy::print_stdout, reason = "this line is for whoever waits for the broker")]
         {
             let version = env!("CARGO_PKG_VERSION");
@@ -398,10 +399,12 @@ impl Server {
             if config.tls.auto {
                 served.push(format!("development certificate in {}", tls::directory(config).display()));
             }
-            println!("leveret {version}: Server startup complete; {}; http {http}; {kept}", served.join("; "));
+            served.push(format!("http {http}"));
+            served.extend(all.iter().filter(|l| l.protocol == HTTPS).map(|l| format!("{HTTPS} {}", l.address)));
+            println!("leveret {version}: Server startup complete; {}; {kept}", served.join("; "));
         }
         match &config.ready_file {
-            Some(path) => ready_file::write(path, &self.listening(), http),
+            Some(path) => ready_file::write(path, &all, http),
             None => Ok(()),
         }
     }
@@ -455,10 +458,7 @@ fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, StartError
     if config.ssl_listeners().is_empty() {
         return Ok(None);
     }
-    let loaded = Certificates::load(config).map_err(|error| StartError(error.to_string()))?;
-    let loaded = Arc::new(loaded);
-    tokio::spawn(Arc::clone(&loaded).reload(hangup_signal()?, config.clone()));
-    Ok(Some(loaded))
+    Certificates::for_amqp(config).map(Some).map_err(|error| StartError(error.to_string()))
 }
 
 /// Time for the core.

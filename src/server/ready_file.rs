@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::StartError;
-use super::listener::{Address, Listening, SSL};
+use super::listener::{Address, HTTPS, Listening, SSL};
 
 pub(super) fn write(path: &Path, listening: &[Listening], http: SocketAddr) -> Result<(), StartError> {
     let first = |protocol| listening.iter().find(|l| l.protocol == protocol && matches!(l.address, Address::Ip(_)));
@@ -15,6 +15,9 @@ pub(super) fn write(path: &Path, listening: &[Listening], http: SocketAddr) -> R
     // Only where there is one: whoever reads the file may not expect it.
     if let Some(amqps) = first(SSL) {
         ready["amqps"] = amqps.address.to_string().into();
+    }
+    if let Some(https) = first(HTTPS) {
+        ready["https"] = https.address.to_string().into();
     }
     if let Some(metrics) = first("http/prometheus") {
         ready["metrics"] = metrics.address.to_string().into();

@@ -14,6 +14,7 @@ mod exchanges;
 mod exposition;
 mod health;
 mod http;
+mod https;
 mod logging;
 mod metrics;
 mod overview;

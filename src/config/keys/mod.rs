@@ -73,9 +73,20 @@ impl Key {
 
 /// All tables, in the order in which keys are set and printed. What comes later has the last word.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    [node::NODE, node::LOG, node::LISTENERS, tls::TLS, broker::LIMITS, broker::USERS, broker::QUEUES, node::DEFINITIONS, node::STATISTICS]
-        .into_iter()
-        .flatten()
+    [
+        node::NODE,
+        node::LOG,
+        node::LISTENERS,
+        tls::TLS,
+        tls::HTTPS,
+        broker::LIMITS,
+        broker::USERS,
+        broker::QUEUES,
+        node::DEFINITIONS,
+        node::STATISTICS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {

@@ -188,7 +188,7 @@ pub(super) const LISTENERS: &[Key] = &[
     ),
     key(
         "handshake_timeout",
-        "How long a client may take to open a virtual host, in milliseconds.",
+        "How long a client may take to open a virtual host, and one of the HTTP API to agree on TLS, in milliseconds.",
         |c, _, v| put(&mut c.handshake_timeout_ms, number(v)),
         |c| one(c.handshake_timeout_ms),
     ),

@@ -1,8 +1,11 @@
 //! The keys that are about TLS, and about how clients may prove who they are.
 
-use super::super::tls::{LoginFrom, SanType, TlsVersion, mechanism};
-use super::super::values::{boolean, listener, number};
-use super::{Key, key, named, one, path, path_of, put, take};
+use std::net::{IpAddr, SocketAddr};
+
+use super::super::Config;
+use super::super::tls::{HTTPS_PORT, LoginFrom, SanType, Tls, TlsVersion, mechanism};
+use super::super::values::{ANYWHERE, boolean, ip, listener, number};
+use super::{Key, alias, key, maybe, named, one, path, path_of, put, some, take};
 
 pub(super) const TLS: &[Key] = &[
     key(
@@ -36,11 +39,8 @@ pub(super) const TLS: &[Key] = &[
     key(
         "ssl_options.verify",
         "`verify_peer`: clients are asked for a certificate, which is checked. `verify_none`: they are not.",
-        |c, _, v| match v {
-            "verify_peer" | "verify_none" => take(&mut c.tls.verify_peer, v == "verify_peer"),
-            _ => Err(format!("'{v}' is neither verify_peer nor verify_none")),
-        },
-        |c| one(if c.tls.verify_peer { "verify_peer" } else { "verify_none" }),
+        |c, _, v| verify(&mut c.tls, v),
+        |c| verified(&c.tls),
     ),
     key(
         "ssl_options.fail_if_no_peer_cert",
@@ -51,11 +51,8 @@ pub(super) const TLS: &[Key] = &[
     key(
         "ssl_options.versions.$number",
         "The versions of TLS that are spoken: `tlsv1.2`, `tlsv1.3`; both when none is named.",
-        |c, place, v| {
-            c.tls.versions.insert(number(place)?, TlsVersion::named(v)?);
-            Ok(())
-        },
-        |c| c.tls.versions.iter().map(|(place, version)| (place.to_string(), version.name().to_owned())).collect(),
+        |c, place, v| version(&mut c.tls, place, v),
+        |c| versions(&c.tls),
     ),
     key(
         "auth_mechanisms.$number",
@@ -81,3 +78,82 @@ pub(super) const TLS: &[Key] = &[
     ),
     key("ssl_cert_login_san_index", "Which one of them, from 0.", |c, _, v| put(&mut c.tls.san_index, number(v)), |c| one(c.tls.san_index)),
 ];
+
+pub(super) const HTTPS: &[Key] = &[
+    alias("management.listener.ssl_opts.certfile", "management.ssl.certfile", |c, _, v| path(&mut c.https_tls.certfile, v)),
+    alias("management.listener.ssl_opts.keyfile", "management.ssl.keyfile", |c, _, v| path(&mut c.https_tls.keyfile, v)),
+    alias("management.listener.ssl_opts.cacertfile", "management.ssl.cacertfile", |c, _, v| path(&mut c.https_tls.cacertfile, v)),
+    key(
+        "management.ssl.port",
+        "The port of the HTTP API over TLS, of all interfaces where `management.ssl.ip` is not set; or an address with a port.",
+        |c, _, v| some(&mut c.https, listener(v)),
+        |c| maybe(c.https.map(|https| https.port())),
+    ),
+    key(
+        "management.ssl.ip",
+        "The address of the HTTP API over TLS.",
+        |c, _, v| ip(v).map(|ip| https_ip(c, ip)),
+        |c| maybe(c.https.map(|https| https.ip()).filter(|ip| *ip != ANYWHERE)),
+    ),
+    key(
+        "management.ssl.certfile",
+        "The certificate of the HTTP API, as `ssl_options.certfile`, which it is where nothing is said.",
+        |c, _, v| path(&mut c.https_tls.certfile, v),
+        |c| path_of(c.https_tls.certfile.as_ref()),
+    ),
+    key(
+        "management.ssl.keyfile",
+        "Its private key, not encrypted.",
+        |c, _, v| path(&mut c.https_tls.keyfile, v),
+        |c| path_of(c.https_tls.keyfile.as_ref()),
+    ),
+    key(
+        "management.ssl.cacertfile",
+        "The authorities that may sign the certificates of the HTTP API's clients.",
+        |c, _, v| path(&mut c.https_tls.cacertfile, v),
+        |c| path_of(c.https_tls.cacertfile.as_ref()),
+    ),
+    key(
+        "management.ssl.verify",
+        "`verify_peer`: clients of the HTTP API are asked for a certificate, which is checked; they need a password nevertheless. \
+         `verify_none`: they are not.",
+        |c, _, v| verify(&mut c.https_tls, v),
+        |c| verified(&c.https_tls),
+    ),
+    key(
+        "management.ssl.fail_if_no_peer_cert",
+        "Whether those without a certificate are refused.",
+        |c, _, v| put(&mut c.https_tls.fail_if_no_peer_cert, boolean(v)),
+        |c| one(c.https_tls.fail_if_no_peer_cert),
+    ),
+    key(
+        "management.ssl.versions.$number",
+        "The versions of TLS that the HTTP API speaks, as `ssl_options.versions.$number`.",
+        |c, place, v| version(&mut c.https_tls, place, v),
+        |c| versions(&c.https_tls),
+    ),
+];
+
+fn https_ip(config: &mut Config, ip: IpAddr) {
+    config.https.get_or_insert(SocketAddr::new(ip, HTTPS_PORT)).set_ip(ip);
+}
+
+fn verify(tls: &mut Tls, value: &str) -> Result<(), String> {
+    match value {
+        "verify_peer" | "verify_none" => take(&mut tls.verify_peer, value == "verify_peer"),
+        _ => Err(format!("'{value}' is neither verify_peer nor verify_none")),
+    }
+}
+
+fn verified(tls: &Tls) -> Vec<(String, String)> {
+    one(if tls.verify_peer { "verify_peer" } else { "verify_none" })
+}
+
+fn version(tls: &mut Tls, place: &str, value: &str) -> Result<(), String> {
+    tls.versions.insert(number(place)?, TlsVersion::named(value)?);
+    Ok(())
+}
+
+fn versions(tls: &Tls) -> Vec<(String, String)> {
+    tls.versions.iter().map(|(place, version)| (place.to_string(), version.name().to_owned())).collect()
+}

@@ -17,7 +17,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
-use tokio::signal::unix::Signal;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Tls as Options, TlsVersion};
 
@@ -36,24 +36,51 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
+/// Where what something is served with over TLS comes from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    options: Options,
+    /// For certificates that are made for development.
+    directory: PathBuf,
+    /// How the keys of the options begin.
+    keys: &'static str,
+}
+
+impl Source {
+    fn amqp(config: &Config) -> Self {
+        Self { options: config.tls.clone(), directory: directory(config), keys: "ssl_options" }
+    }
+
+    /// For the HTTP API.
+    #[must_use]
+    pub fn https(config: &Config) -> Self {
+        Self { options: config.https_options(), directory: directory(config), keys: "management.ssl" }
+    }
+
+    fn named<'a>(&self, option: &str, path: Option<&'a PathBuf>) -> Result<&'a PathBuf, TlsError> {
+        path.ok_or_else(|| TlsError(format!("TLS needs {}.{option}, or --tls auto for a development certificate", self.keys)))
+    }
+}
+
 /// What TLS is served with: the certificates are read anew at each call.
 ///
 /// # Errors
 /// Files that are missing or not what they should be, and options that contradict each other.
-pub fn server_config(config: &Config) -> Result<Arc<ServerConfig>, TlsError> {
-    let options = &config.tls;
+fn server_config(source: &Source) -> Result<Arc<ServerConfig>, TlsError> {
+    let options = &source.options;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let authorities = options.cacertfile.as_deref().map_or(Ok(Vec::new()), certificates)?;
     let (mut chain, key) = if options.auto {
-        let development = development::certificate(&directory(config))?;
+        let development = development::certificate(&source.directory)?;
         (certificates(&development.certificate)?, private_key(&development.key)?)
     } else {
-        (certificates(named("certfile", options.certfile.as_ref())?)?, private_key(named("keyfile", options.keyfile.as_ref())?)?)
+        let certfile = source.named("certfile", options.certfile.as_ref())?;
+        (certificates(certfile)?, private_key(source.named("keyfile", options.keyfile.as_ref())?)?)
     };
     complete(&mut chain, &authorities);
     let refused = |error: rustls::Error| TlsError(format!("TLS: {error}"));
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&versions(options)).map_err(refused)?;
-    let builder = match verifier(options, authorities, provider)? {
+    let builder = match verifier(source, authorities, provider)? {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
@@ -88,7 +115,7 @@ pub fn validity(config: &Config) -> Result<Validity, TlsError> {
     let certfile = if options.auto {
         development::certificate(&directory(config))?.certificate
     } else {
-        named("certfile", options.certfile.as_ref())?.clone()
+        Source::amqp(config).named("certfile", options.certfile.as_ref())?.clone()
     };
     let cacertfile = options.cacertfile.clone();
     let authorities = cacertfile.as_deref().map_or(Ok(Vec::new()), ends)?;
@@ -107,10 +134,6 @@ fn ends(path: &Path) -> Result<Vec<End>, TlsError> {
 #[must_use]
 pub fn directory(config: &Config) -> PathBuf {
     config.data_dir.as_ref().map_or_else(development::shared_directory, |dir| dir.join("tls"))
-}
-
-fn named<'a>(option: &str, path: Option<&'a PathBuf>) -> Result<&'a PathBuf, TlsError> {
-    path.ok_or_else(|| TlsError(format!("TLS needs ssl_options.{option}, or --tls auto for a development certificate")))
 }
 
 fn versions(options: &Options) -> Vec<&'static SupportedProtocolVersion> {
@@ -134,18 +157,19 @@ fn complete(chain: &mut Vec<CertificateDer<'static>>, authorities: &[Certificate
 
 /// Who looks at clients' certificates; `None` when they are not asked for one.
 fn verifier(
-    options: &Options,
+    source: &Source,
     authorities: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+    let Source { options, keys, .. } = source;
     if !options.verify_peer {
         if options.fail_if_no_peer_cert {
-            return Err(TlsError("ssl_options.fail_if_no_peer_cert = true needs ssl_options.verify = verify_peer".to_owned()));
+            return Err(TlsError(format!("{keys}.fail_if_no_peer_cert = true needs {keys}.verify = verify_peer")));
         }
         return Ok(None);
     }
     let Some(path) = &options.cacertfile else {
-        return Err(TlsError("ssl_options.verify = verify_peer needs ssl_options.cacertfile".to_owned()));
+        return Err(TlsError(format!("{keys}.verify = verify_peer needs {keys}.cacertfile")));
     };
     let mut roots = RootCertStore::empty();
     for authority in authorities {
@@ -185,25 +209,39 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 
 /// What new connections are served with.
 #[derive(Debug)]
-pub(super) struct Certificates(RwLock<Arc<ServerConfig>>);
+pub struct Certificates {
+    source: Source,
+    current: RwLock<Arc<ServerConfig>>,
+}
 
 impl Certificates {
+    /// Reads the files, now and whenever the process gets SIGHUP. Files that are refused then change nothing.
+    ///
     /// # Errors
-    /// See [`server_config`].
-    pub(super) fn load(config: &Config) -> Result<Self, TlsError> {
-        Ok(Self(RwLock::new(server_config(config)?)))
+    /// Files that are missing or not what they should be, options that contradict each other, a signal that cannot be caught.
+    pub fn watch(source: Source) -> Result<Arc<Self>, TlsError> {
+        let hangup = signal(SignalKind::hangup()).map_err(|error| TlsError(format!("cannot catch SIGHUP: {error}")))?;
+        let current = RwLock::new(server_config(&source)?);
+        let certificates = Arc::new(Self { source, current });
+        tokio::spawn(Arc::clone(&certificates).reload(hangup));
+        Ok(certificates)
     }
 
-    pub(super) fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.read())
+    pub(super) fn for_amqp(config: &Config) -> Result<Arc<Self>, TlsError> {
+        Self::watch(Source::amqp(config))
     }
 
-    /// Reads the files again whenever the process is told to. A file that is refused changes nothing.
-    pub(super) async fn reload(self: Arc<Self>, mut hangup: Signal, config: Config) {
+    /// What holds for who connects now.
+    #[must_use]
+    pub fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.read())
+    }
+
+    async fn reload(self: Arc<Self>, mut hangup: Signal) {
         while hangup.recv().await.is_some() {
-            match server_config(&config) {
+            match server_config(&self.source) {
                 Ok(next) => {
-                    *self.0.write() = next;
+                    *self.current.write() = next;
                     tracing::info!("certificates loaded again");
                 }
                 Err(error) => tracing::error!("certificates not loaded, what was loaded before stays: {error}"),

@@ -51,6 +51,8 @@ pub(crate) struct Broker {
     /// Over TLS.
     tls_address: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
+    /// The HTTP API over TLS.
+    https: Option<SocketAddr>,
     scratch: Arc<Scratch>,
 }
 
@@ -142,7 +144,8 @@ impl Broker {
         let told: serde_json::Value = serde_json::from_str(&text).expect("the ready file is JSON, whenever it is there");
         let address = |of: &str| told[of].as_str().map(|address| address.parse().expect("a socket address"));
         let (amqp, http) = (address("amqp").expect("an address"), address("http").expect("an address"));
-        Self { child, address: amqp, http, tls_address: address("amqps"), metrics: address("metrics"), scratch }
+        let (tls_address, metrics, https) = (address("amqps"), address("metrics"), address("https"));
+        Self { child, address: amqp, http, tls_address, metrics, https, scratch }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -152,6 +155,10 @@ impl Broker {
     /// Where its HTTP API is.
     pub(crate) fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.https.expect("a broker with HTTPS")
     }
 
     pub(crate) fn tls_address(&self) -> SocketAddr {
