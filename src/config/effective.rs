@@ -132,6 +132,7 @@ mod tests {
         ("management.ssl.verify", "verify_peer"),
         ("management.ssl.fail_if_no_peer_cert", "true"),
         ("management.ssl.versions.1", "tlsv1.3"),
+        ("websocket.allow_origins.1", "https://meadow.example"),
         ("prometheus.tcp.port", "4"),
         ("prometheus.tcp.ip", "::1"),
         ("handshake_timeout", "5"),

@@ -104,6 +104,8 @@ pub struct Config {
     pub https: Option<SocketAddr>,
     /// What it is served with; its listeners mean nothing.
     pub https_tls: Tls,
+    /// Whose pages may speak AMQP over WebSocket, by their numbers; when there are none, everybody's.
+    pub websocket_origins: BTreeMap<u32, String>,
     /// Where metrics are served to who has no password; `None`: nowhere.
     pub prometheus: Option<SocketAddr>,
     /// Whether metrics of each queue, connection and channel are at /metrics, instead of their sums.
@@ -196,6 +198,7 @@ impl Default for Config {
             http: here(15672),
             https: None,
             https_tls: Tls::default(),
+            websocket_origins: BTreeMap::new(),
             prometheus: None,
             per_object_metrics: false,
             node_name: NODE_NAME.to_owned(),

@@ -36,11 +36,13 @@ mod table;
 mod users;
 mod values;
 mod vhosts;
+mod websocket;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -121,7 +123,8 @@ fn router(api: Api) -> Router {
         .nest("/v1", data_plane)
         .merge(metrics::routes())
         .fallback(|| async { ApiError::NotFound })
-        .layer(axum::middleware::from_fn(body::take_small))
+        .layer(from_fn(body::take_small))
+        .layer(from_fn_with_state(api.clone(), websocket::look_for))
         .with_state(api)
 }
 

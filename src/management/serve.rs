@@ -24,7 +24,7 @@ use tower_service::Service;
 use super::body::MAX_BODY;
 use super::{Api, Local, metrics, router};
 use crate::server::tls::{Certificates, Source};
-use crate::server::{HTTPS, Handle, Listening};
+use crate::server::{Ends, HTTPS, Handle, Listening};
 
 /// Connections served at a time; those beyond wait to be accepted.
 const CONNECTIONS: usize = 1024;
@@ -56,12 +56,13 @@ impl std::error::Error for BindError {}
 /// # Errors
 /// An address or a path that cannot be bound, certificates that cannot be served.
 pub async fn bind(handle: Handle, address: SocketAddr, control: Option<PathBuf>) -> Result<HttpServer, BindError> {
-    let (listener, address) = listen(&handle, "http", address).await?;
+    let listener = listen(&handle, "http", address).await?;
+    let address = listener.1;
     let over_tls = match handle.config().https_listener() {
         Some(address) => {
             let certificates = Certificates::watch(Source::https(handle.config())).map_err(|error| BindError(error.to_string()))?;
             let patience = Duration::from_millis(handle.config().handshake_timeout_ms);
-            Some((listen(&handle, HTTPS, address).await?.0, Tls { certificates, patience }))
+            Some((listen(&handle, HTTPS, address).await?, Tls { certificates, patience }))
         }
         None => None,
     };
@@ -110,13 +111,14 @@ fn local(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn accept(listener: TcpListener, tls: Option<Tls>, room: Arc<Semaphore>, router: Router) {
+async fn accept((listener, address): (TcpListener, SocketAddr), tls: Option<Tls>, room: Arc<Semaphore>, router: Router) {
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
-                let router = router.clone().layer(Extension(ConnectInfo(peer)));
+                let local = stream.local_addr().unwrap_or(address);
+                let router = router.clone().layer(Extension(ConnectInfo(peer))).layer(Extension(Ends { peer, local }));
                 let tls = tls.clone();
                 tokio::spawn(async move {
                     match tls {

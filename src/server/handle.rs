@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value as Json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::attempts::{Attempted, Protocol};
 use super::definitions::ImportError;
 use super::inbox::Asked;
-use super::listener::Listening;
+use super::listener::{Ends, Listening};
 use super::tls::{self, TlsError, Validity};
 use super::vhosts::ChangeError;
 use super::{Shell, listener, salt};
@@ -174,6 +175,17 @@ impl Handle {
         let trusted = Trusted { user, may_everything };
         tokio::spawn(listener::serve_own(theirs, trusted, Arc::clone(&self.0)));
         Ok(ours)
+    }
+
+    /// Serves AMQP over WebSocket to its end, with a client that has been told that it may begin.
+    ///
+    /// # Errors
+    /// When there can be no more sockets.
+    pub async fn serve_websocket<S>(&self, stream: S, ends: Ends) -> std::io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        listener::serve_websocket(stream, ends, Arc::clone(&self.0)).await
     }
 
     /// Salt for a password.

@@ -1,19 +1,21 @@
-//! Where clients come in: TCP, TCP with TLS, and sockets of this machine.
+//! Where clients come in: TCP, TCP with TLS, sockets of this machine, and WebSocket, of which HTTP makes the beginning.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use super::connection::{self, Arrival};
 use super::tls::Tls;
-use super::transport::{Socket, Transport, proxy};
+use super::transport::{Socket, Transport, WebSocket, proxy};
 use super::{Shell, StartError};
 use crate::config::Config;
 use crate::node::handshake::Trusted;
@@ -50,6 +52,8 @@ impl fmt::Display for Address {
 
 /// What RabbitMQ calls AMQP over TLS.
 pub(super) const SSL: &str = "amqp/ssl";
+/// Bytes that a connection over WebSocket passes on at once, each way.
+const PASSED_AT_ONCE: usize = 32 * 1024;
 /// The HTTP API over TLS.
 pub const HTTPS: &str = "https";
 
@@ -217,6 +221,43 @@ pub(super) async fn serve_own(stream: UnixStream, trusted: Trusted, shell: Arc<S
     let transport = Transport::Plain(Socket::Unix(stream));
     let arrival = Arrival { transport, peer: here, local: here, handshake_ends, trusted: Some(trusted) };
     connection::serve(arrival, shell).await;
+}
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+}
+
+/// Serves AMQP over WebSocket, whose frames begin here.
+///
+/// A transport needs a socket that does not block, and what HTTP leaves is none: a TCP socket with what was read of it ahead, under
+/// TLS or not. So the bytes go on through a pair of sockets, which costs a copy and is the same for all of them; who does not read
+/// is noticed as ever, since neither the pair nor the copying holds more than so much.
+pub(super) async fn serve_websocket<S>(stream: S, ends: Ends, shell: Arc<Shell>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let (near, mut far) = UnixStream::pair()?;
+    let counted = Counted::new(&shell);
+    let handshake_ends = Instant::now() + Duration::from_millis(shell.config.handshake_timeout_ms);
+    let transport = Transport::layered(Socket::Unix(near), Box::new(WebSocket::default()));
+    let arrival = Arrival { transport, peer: ends.peer, local: ends.local, handshake_ends, trusted: None };
+    let mut serving = tokio::spawn(async move {
+        connection::serve(arrival, shell).await;
+        drop(counted);
+    });
+    let mut stream = stream;
+    let mut passing = pin!(async move {
+        let _ = copy_bidirectional_with_sizes(&mut stream, &mut far, PASSED_AT_ONCE, PASSED_AT_ONCE).await;
+    });
+    tokio::select! {
+        () = &mut passing => {}
+        // What it said last is passed on, but a client that keeps its end open is not waited for.
+        _ = &mut serving => drop(tokio::time::timeout(connection::LINGER, passing).await),
+    }
+    Ok(())
 }
 
 /// One of the node's connections, for as long as this lives.

@@ -46,7 +46,7 @@ pub use attempts::{Attempted, Protocol};
 pub use definitions::ImportError;
 pub use handle::{Disk, Handle, Memory};
 pub use inbox::Asked;
-pub use listener::{Address, HTTPS, Listening};
+pub use listener::{Address, Ends, HTTPS, Listening};
 pub use outbox::Wire;
 pub use vhosts::ChangeError;
 

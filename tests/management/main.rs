@@ -24,6 +24,7 @@ mod queues;
 mod rates;
 mod users;
 mod vhosts;
+mod websocket;
 
 #[path = "../server/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the tests of the server, which use all of it")]

@@ -132,6 +132,16 @@ pub(super) const HTTPS: &[Key] = &[
         |c, place, v| version(&mut c.https_tls, place, v),
         |c| versions(&c.https_tls),
     ),
+    key(
+        "websocket.allow_origins.$number",
+        "Whose pages may speak AMQP over WebSocket, at the ports of the HTTP API: `https://example.com`. Everybody's when none is named; \
+         programs that are no browsers always may.",
+        |c, place, v| {
+            c.websocket_origins.insert(number(place)?, v.to_owned());
+            Ok(())
+        },
+        |c| c.websocket_origins.iter().map(|(place, origin)| (place.to_string(), origin.clone())).collect(),
+    ),
 ];
 
 fn https_ip(config: &mut Config, ip: IpAddr) {

@@ -34,7 +34,7 @@ const LARGE_READ: usize = 16 * 1024;
 const OUTBOXES: usize = 16;
 
 /// How long a client may keep its side open once ours is closed.
-const LINGER: Duration = Duration::from_secs(3);
+pub(super) const LINGER: Duration = Duration::from_secs(3);
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
@@ -146,7 +146,7 @@ pub(super) async fn serve(arrival: Arrival, shell: Arc<Shell>) {
     }
     connection.account(0);
     if why.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
-        // TLS has failed: the alert that says why must not be lost.
+        // TLS or WebSocket has failed: what was said of why must not be lost.
         linger(&connection.shared.transport, false).await;
     }
     connection.log_end(why);

@@ -6,6 +6,7 @@
 mod layered;
 pub(super) mod proxy;
 mod socket;
+mod websocket;
 
 use std::io::{self, IoSlice};
 
@@ -13,6 +14,7 @@ use tokio::io::{Interest, Ready};
 
 pub(super) use layered::{Layer, Layered, Opened, ROOM};
 pub(super) use socket::Socket;
+pub(super) use websocket::WebSocket;
 
 #[derive(Debug)]
 pub(super) enum Transport {
