@@ -84,7 +84,8 @@ pub async fn bind(handle: Handle, address: SocketAddr, control: Option<PathBuf>)
 /// # Errors
 /// An address that cannot be bound.
 pub async fn bind_metrics(handle: Handle, address: SocketAddr) -> Result<HttpServer, BindError> {
-    let (listener, address) = listen(&handle, "http/prometheus", address).await?;
+    let listener = listen(&handle, "http/prometheus", address).await?;
+    let address = listener.1;
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     tokio::spawn(accept(listener, None, room, metrics::open_router(handle)));
     Ok(HttpServer { address })
