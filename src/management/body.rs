@@ -83,3 +83,14 @@ impl Fields {
         }
     }
 }
+
+/// A limit is one of those that there are, and a number; it is cleared without one.
+pub(super) fn check_limit(name: &str, known: &[&str], value: Option<&Json>) -> Result<(), ApiError> {
+    if !known.contains(&name) {
+        return Err(ApiError::bad_request(format!("Unrecognised parameter \"{name}\"")));
+    }
+    if value.is_some_and(|value| !value.is_i64()) {
+        return Err(ApiError::bad_request(format!("{name} should be an integer")));
+    }
+    Ok(())
+}

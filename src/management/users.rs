@@ -8,7 +8,7 @@ use axum::routing::{get, post, put as put_method};
 use serde_json::{Map, Value as Json, json};
 
 use super::auth::Caller;
-use super::body::Fields;
+use super::body::{Fields, check_limit};
 use super::error::ApiError;
 use super::permissions::PermissionRow;
 use super::{Api, put};
@@ -152,12 +152,7 @@ async fn clear_limit(State(api): State<Api>, caller: Caller, Path((name, limit))
 }
 
 async fn change_limit(api: &Api, name: &str, limit: &str, value: Option<Json>) -> Result<StatusCode, ApiError> {
-    if !matches!(limit, "max-connections" | "max-channels") {
-        return Err(ApiError::bad_request(format!("Unrecognised parameter \"{limit}\"")));
-    }
-    if value.as_ref().is_some_and(|value| !value.is_i64()) {
-        return Err(ApiError::bad_request(format!("{limit} should be an integer")));
-    }
+    check_limit(limit, &["max-connections", "max-channels"], value.as_ref())?;
     let change = |node: &mut Node| {
         let mut user = User::clone(node.user(name).ok_or_else(|| Refusal::NoUser(name.to_owned()))?);
         let mut limits = match user_to_json(&user)["limits"].take() {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::auth::Caller;
-use super::body::Fields;
+use super::body::{Fields, check_limit};
 use super::error::ApiError;
 use super::list::{self, Row};
 use super::query::Query;
@@ -191,12 +191,7 @@ async fn clear_limit(State(api): State<Api>, caller: Caller, Path((name, limit))
 
 async fn change_limit(api: &Api, caller: &Caller, name: &str, (limit, value): (&str, Option<Json>)) -> Result<StatusCode, ApiError> {
     caller.administrator()?;
-    if !matches!(limit, "max-connections" | "max-queues") {
-        return Err(ApiError::bad_request(format!("Unrecognised parameter \"{limit}\"")));
-    }
-    if value.as_ref().is_some_and(|value| !value.is_i64()) {
-        return Err(ApiError::bad_request(format!("{limit} should be an integer")));
-    }
+    check_limit(limit, &["max-connections", "max-queues"], value.as_ref())?;
     let limited = |vhost: &mut Vhost| {
         let mut limits: Map<String, Json> = limits_to_json(&vhost.limits);
         limits.remove(limit);
