@@ -51,6 +51,21 @@ impl ApiError {
     pub(super) fn of_vhost(self) -> Self {
         if self == Self::NotFound { Self::no_vhost() } else { self }
     }
+
+    /// Why, where that is more than the status says.
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Self::BadRequest(reason)
+            | Self::Other(_, reason)
+            | Self::Missing(reason)
+            | Self::PreconditionFailed(reason)
+            | Self::TooMany(reason)
+            | Self::Unavailable(reason) => reason,
+            Self::Unauthenticated(reason) => reason,
+            Self::Unauthorised(reason) => reason,
+            Self::NotFound | Self::TooLarge | Self::Failed(_) => "",
+        }
+    }
 }
 
 impl From<ChangeError> for ApiError {

@@ -22,6 +22,7 @@ mod metrics;
 mod multipart;
 mod nodes;
 mod overview;
+mod page;
 mod parameters;
 mod permissions;
 mod policies;
@@ -33,6 +34,7 @@ mod serve;
 mod stats;
 mod system;
 mod table;
+mod tools;
 mod users;
 mod values;
 mod vhosts;
@@ -116,9 +118,11 @@ fn router(api: Api) -> Router {
         .merge(channels::routes())
         .merge(consumers::routes())
         .merge(health::routes())
-        .merge(features::routes());
+        .merge(features::routes())
+        .merge(tools::routes());
     let data_plane = data_plane::routes(api.handle.node().settings.max_message_size);
     Router::new()
+        .merge(page::routes())
         .nest("/api", resources)
         .nest("/v1", data_plane)
         .merge(metrics::routes())
