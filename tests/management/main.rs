@@ -18,6 +18,7 @@ mod https;
 mod logging;
 mod metrics;
 mod overview;
+mod page;
 mod parameters;
 mod policies;
 mod queues;

@@ -17,8 +17,8 @@ export const COLOURS = {
   redeliver: "--amber", memory: "--violet", received: "--green", sent: "--blue", limit: "--red",
 };
 
-// `lines` are names of values; `format` writes one of them.
-export function lineChart(title, lines, format) {
+// `lines` are names of values; `format` writes one of them. Bytes have round numbers of their own.
+export function lineChart(title, lines, format, isBytes = false) {
   const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title, preserveAspectRatio: "none" });
   const legend = h("ul", { class: "legend" });
   const tip = h("div", { class: "tip", hidden: true });
@@ -26,7 +26,7 @@ export function lineChart(title, lines, format) {
   let drawn = null;
 
   function update(samples) {
-    drawn = draw(plot, samples, lines, format);
+    drawn = draw(plot, samples, lines, format, isBytes);
     const last = samples.at(-1)?.values ?? {};
     replace(legend, lines.map((name) => h("li", { colour: `var(${COLOURS[name]})` }, name, " ", h("b", null, format(last[name] ?? 0)))));
     plot.setAttribute("aria-label", `${title}: ${lines.map((name) => `${name} ${format(last[name] ?? 0)}`).join(", ")}`);
@@ -50,12 +50,12 @@ export function lineChart(title, lines, format) {
   return { element, update };
 }
 
-function draw(plot, samples, lines, format) {
+function draw(plot, samples, lines, format, isBytes) {
   const end = samples.at(-1)?.at ?? Date.now();
   const span = Math.min(SPAN_MS, Math.max(SPAN_LEAST_MS, end - (samples[0]?.at ?? end)));
   const shown = samples.filter((sample) => sample.at >= end - span);
-  const greatest = Math.max(1, ...shown.flatMap((sample) => lines.map((name) => sample.values[name] ?? 0)));
-  const step = niceStep(greatest / 3);
+  const greatest = Math.max(3, ...shown.flatMap((sample) => lines.map((name) => sample.values[name] ?? 0)));
+  const step = niceStep(greatest / 3, isBytes);
   const top = Math.ceil(greatest / step) * step;
   const x = (at) => LEFT + ((at - (end - span)) / span) * (WIDTH - LEFT - 6);
   const y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
@@ -93,9 +93,9 @@ function draw(plot, samples, lines, format) {
   };
 }
 
-// 1, 2 or 5 times a power of ten.
-function niceStep(least) {
-  const power = 10 ** Math.floor(Math.log10(Math.max(least, 1e-9)));
-  const step = [1, 2, 5, 10].find((factor) => factor * power >= least) * power;
-  return Math.max(step, 0.2);
+// 1, 2 or 5 times a power of ten; of bytes a power of two.
+function niceStep(least, isBytes) {
+  if (isBytes) return 2 ** Math.ceil(Math.log2(Math.max(1, least)));
+  const power = 10 ** Math.floor(Math.log10(Math.max(least, 1)));
+  return [1, 2, 5, 10].find((factor) => factor * power >= least) * power;
 }

@@ -44,7 +44,7 @@ function box(key, node, { x, y }, open) {
   }, svg("title", null, `${node.kind} ${node.title}\n${node.detail}${node.isGroup ? "\nopen to see them" : ""}`),
   node.isGroup && svg("rect", { class: "behind", x: 5, y: 5, width: BOX.width, height: BOX.height, rx: 8 }),
   svg("rect", { width: BOX.width, height: BOX.height, rx: node.kind === "exchange" ? 23 : 8 }),
-  svg("text", { class: "title", x: 14, y: 19 }, shorten(node.title, 25)), svg("text", { class: "detail", x: 14, y: 36 }, detail(node)));
+  svg("text", { class: "title", x: 14, y: 19 }, shorten(node.title, 21)), svg("text", { class: "detail", x: 14, y: 36 }, detail(node)));
   if (node.ready || node.unacked) {
     element.append(svg("rect", { class: "backlog", x: 0, y: BOX.height - 3, width: BOX.width * Math.min(1, Math.log10(node.ready + node.unacked + 1) / 6), height: 3 }));
   }
@@ -52,8 +52,9 @@ function box(key, node, { x, y }, open) {
 }
 
 function detail(node) {
-  if (node.kind === "exchange") return [node.isGroup ? shorten(node.detail, 26) : node.detail, node.in > 0 && `in ${rate(node.in)}`, node.out > 0 && `out ${rate(node.out)}`].filter(Boolean).join(" · ");
-  if (node.kind === "consumer") return shorten(node.detail ?? "", 30);
+  if (node.kind === "exchange") return shorten([node.isGroup ? shorten(node.detail, 24) : node.detail, node.in > 0 && `in ${rate(node.in)}`, node.out > 0 && `out ${rate(node.out)}`].filter(Boolean).join(" · "), 29);
+  if (node.kind === "consumer") return shorten(node.detail ?? "", 26);
+  // There is room for one of them.
   const flow = node.in > 0 || node.out > 0 ? `${rate(node.in)} → ${rate(node.out)}` : "";
-  return [`${compact(node.ready)} ready`, node.unacked > 0 && `${compact(node.unacked)} unacked`, flow].filter(Boolean).join(" · ");
+  return [`${compact(node.ready)} ready`, node.unacked > 0 ? `${compact(node.unacked)} unacked` : flow].filter(Boolean).join(" · ");
 }

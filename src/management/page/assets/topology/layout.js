@@ -1,8 +1,8 @@
 // Where things stand: columns of exchanges by how far they are from where messages come in, then queues, then consumers; within a
 // column near to what they are connected with.
 
-export const BOX = { width: 210, height: 46 };
-const GAP = { x: 190, y: 16 };
+export const BOX = { width: 184, height: 46 };
+const GAP = { x: 124, y: 16 };
 const MARGIN = 16;
 const LAYERS_MAX = 4;
 const SWEEPS = 6;
@@ -20,7 +20,7 @@ export function layout({ nodes, edges }) {
     const top = (height - step * column.length) / 2;
     column.forEach((key, row) => places.set(key, { x: MARGIN + index * (BOX.width + GAP.x), y: MARGIN + top + step * (row + 0.5) - BOX.height / 2 }));
   });
-  const width = Math.max(1, columns.length) * (BOX.width + GAP.x) - GAP.x + 2 * MARGIN + 40;
+  const width = Math.max(1, columns.length) * (BOX.width + GAP.x) - GAP.x + 2 * MARGIN;
   return { width, height: height + 2 * MARGIN + 30, places, paths: paths(edges, places) };
 }
 

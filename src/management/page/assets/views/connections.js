@@ -43,7 +43,7 @@ function list(app) {
 
 function one(name) {
   const details = h("div");
-  const chart = lineChart("Traffic", ["received", "sent"], perSecond);
+  const chart = lineChart("Traffic", ["received", "sent"], perSecond, true);
   const properties = h("div");
   const path = `connections/${api.path(name)}`;
   const channels = table({

@@ -14,7 +14,7 @@ export function open(_, app) {
   const tiles = h("div", { class: "tiles" });
   const queued = lineChart("Queued messages", ["ready", "unacked"], compact);
   const flow = lineChart("Messages per second", ["publish", "deliver", "ack"], (n) => compact(Math.round(n * 10) / 10));
-  const memory = lineChart("Memory", ["memory"], bytes);
+  const memory = lineChart("Memory", ["memory"], bytes, true);
   const longest = h("div");
   const node = h("div");
   const isMonitor = app.is("monitoring");

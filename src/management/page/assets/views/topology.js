@@ -26,6 +26,8 @@ export function open(_, app) {
     zoom = null;
     opened.clear();
     show();
+    if (size) zoom = Math.min(1, (canvas.clientWidth - 8) / size.width);
+    resize();
   };
   const legend = h("ul", { class: "legend" }, [["binding", "binding"], ["alternate", "alternate exchange"], ["dead-letter", "dead letters"], ["consumer", "delivery"]].map(([kind, text]) => h("li", { class: kind }, text)));
   const element = h("div", null, h("div", { class: "tools" }, filter, button("−", zoomed(1 / 1.25), "plain"), button("+", zoomed(1.25), "plain"), button("Fit", fit, "plain"), legend), canvas);
