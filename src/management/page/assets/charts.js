@@ -3,8 +3,10 @@
 import { h, replace, svg } from "./dom.js";
 import { clock } from "./format.js";
 
+// Where it is not shown yet.
 const WIDTH = 600;
-const HEIGHT = 180;
+const WIDTH_LEAST = 240;
+const HEIGHT = 170;
 const LEFT = 52;
 const BOTTOM = 20;
 const TOP = 8;
@@ -19,13 +21,15 @@ export const COLOURS = {
 
 // `lines` are names of values; `format` writes one of them. Bytes have round numbers of their own.
 export function lineChart(title, lines, format, isBytes = false) {
-  const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title, preserveAspectRatio: "none" });
+  const plot = svg("svg", { height: HEIGHT, role: "img", "aria-label": title });
   const legend = h("ul", { class: "legend" });
   const tip = h("div", { class: "tip", hidden: true });
   const element = h("figure", { class: "chart" }, h("figcaption", null, title, legend), h("div", { class: "plot" }, plot, tip));
   let drawn = null;
+  let shown = [];
 
   function update(samples) {
+    shown = samples;
     drawn = draw(plot, samples, lines, format, isBytes);
     const last = samples.at(-1)?.values ?? {};
     replace(legend, lines.map((name) => h("li", { colour: `var(${COLOURS[name]})` }, name, " ", h("b", null, format(last[name] ?? 0)))));
@@ -35,7 +39,7 @@ export function lineChart(title, lines, format, isBytes = false) {
   plot.addEventListener("pointermove", (event) => {
     if (!drawn?.samples.length) return;
     const box = plot.getBoundingClientRect();
-    const at = drawn.timeAt(((event.clientX - box.left) / box.width) * WIDTH);
+    const at = drawn.timeAt(event.clientX - box.left);
     const nearest = drawn.samples.reduce((best, sample) => (Math.abs(sample.at - at) < Math.abs(best.at - at) ? sample : best));
     replace(tip, h("b", null, clock(nearest.at)), lines.map((name) => h("span", { colour: `var(${COLOURS[name]})` }, `${name} ${format(nearest.values[name] ?? 0)}`)));
     tip.hidden = false;
@@ -46,22 +50,25 @@ export function lineChart(title, lines, format, isBytes = false) {
     tip.hidden = true;
     drawn?.cross(null);
   });
+  // Text stays as large as it is, whatever the width.
+  new ResizeObserver(() => (drawn = draw(plot, shown, lines, format, isBytes))).observe(plot);
   update([]);
   return { element, update };
 }
 
 function draw(plot, samples, lines, format, isBytes) {
+  const width = Math.max(WIDTH_LEAST, plot.clientWidth || WIDTH);
   const end = samples.at(-1)?.at ?? Date.now();
   const span = Math.min(SPAN_MS, Math.max(SPAN_LEAST_MS, end - (samples[0]?.at ?? end)));
   const shown = samples.filter((sample) => sample.at >= end - span);
   const greatest = Math.max(3, ...shown.flatMap((sample) => lines.map((name) => sample.values[name] ?? 0)));
   const step = niceStep(greatest / 3, isBytes);
   const top = Math.ceil(greatest / step) * step;
-  const x = (at) => LEFT + ((at - (end - span)) / span) * (WIDTH - LEFT - 6);
+  const x = (at) => LEFT + ((at - (end - span)) / span) * (width - LEFT - 6);
   const y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
   const children = [];
   for (let value = 0; value <= top + step / 2; value += step) {
-    children.push(svg("line", { class: "grid", x1: LEFT, x2: WIDTH - 6, y1: y(value), y2: y(value) }));
+    children.push(svg("line", { class: "grid", x1: LEFT, x2: width - 6, y1: y(value), y2: y(value) }));
     children.push(svg("text", { class: "axis", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, format(value)));
   }
   for (const part of [0, 0.5, 1]) {
@@ -85,7 +92,7 @@ function draw(plot, samples, lines, format, isBytes) {
   plot.replaceChildren(...children, cross);
   return {
     samples: shown,
-    timeAt: (px) => end - span + ((px - LEFT) / (WIDTH - LEFT - 6)) * span,
+    timeAt: (px) => end - span + ((px - LEFT) / (width - LEFT - 6)) * span,
     cross: (at) => {
       cross.setAttribute("visibility", at === null ? "hidden" : "visible");
       if (at !== null) for (const end of ["x1", "x2"]) cross.setAttribute(end, x(at));

@@ -44,7 +44,7 @@ function box(key, node, { x, y }, open) {
   }, svg("title", null, `${node.kind} ${node.title}\n${node.detail}${node.isGroup ? "\nopen to see them" : ""}`),
   node.isGroup && svg("rect", { class: "behind", x: 5, y: 5, width: BOX.width, height: BOX.height, rx: 8 }),
   svg("rect", { width: BOX.width, height: BOX.height, rx: node.kind === "exchange" ? 23 : 8 }),
-  svg("text", { class: "title", x: 14, y: 19 }, shorten(node.title, 21)), svg("text", { class: "detail", x: 14, y: 36 }, detail(node)));
+  svg("text", { class: "title", x: 14, y: 19 }, shorten(node.title, 19)), svg("text", { class: "detail", x: 14, y: 36 }, detail(node)));
   if (node.ready || node.unacked) {
     element.append(svg("rect", { class: "backlog", x: 0, y: BOX.height - 3, width: BOX.width * Math.min(1, Math.log10(node.ready + node.unacked + 1) / 6), height: 3 }));
   }

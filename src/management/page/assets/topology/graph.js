@@ -40,7 +40,7 @@ export function deadLetterTargets(queues, bindings) {
 }
 
 // The graph of these, as the API lists them: { nodes: Map of id → node, edges }.
-export function build({ exchanges, queues, bindings, consumers, policies }) {
+export function build({ exchanges, queues, bindings, consumers, connections, policies }) {
   const nodes = new Map();
   const edges = new Map();
   const byName = new Map(policies.map((policy) => [`${policy.vhost}\n${policy.name}`, policy.definition]));
@@ -78,18 +78,19 @@ export function build({ exchanges, queues, bindings, consumers, policies }) {
     if (exchange) add(id("queue", one.vhost, one.name), id("exchange", one.vhost, exchange), "dead-letter", key ?? "");
     if (exchange === "" && key) add(id("queue", one.vhost, one.name), id("queue", one.vhost, key), "dead-letter", "");
   }
-  addConsumers(nodes, add, id, consumers);
+  addConsumers(nodes, add, id, consumers, connections);
   hideUnused(nodes, edges);
   addRates(nodes, edges);
   return { nodes, edges: [...edges.values()] };
 }
 
 // Consumers of the same connection are one node.
-function addConsumers(nodes, add, id, consumers) {
+function addConsumers(nodes, add, id, consumers, connections) {
+  const called = new Map(connections.map((one) => [one.name, one.user_provided_name]));
   for (const { queue, channel_details: channel, consumer_tag } of consumers) {
     const name = channel?.connection_name ?? consumer_tag;
     const key = id("consumer", queue.vhost, name);
-    const node = nodes.get(key) ?? { kind: "consumer", vhost: queue.vhost, name, title: channel?.user ?? consumer_tag, detail: name, weight: 0, count: 0 };
+    const node = nodes.get(key) ?? { kind: "consumer", vhost: queue.vhost, name, title: called.get(name) || channel?.user || consumer_tag, detail: channel?.peer_host ? `${channel.peer_host}:${channel.peer_port}` : name, weight: 0, count: 0 };
     node.count += 1;
     node.weight += 1;
     nodes.set(key, node);

@@ -54,8 +54,8 @@ export function deathsOf(vhost, queue, found, changed) {
     const [text, kind] = REASONS[group.reason] ?? [group.reason, ""];
     return h("tr", null,
       h("td", { class: "main" }, badge(text, kind, group.reason)), h("td", { "data-label": "Died in" }, h("a", { href: to("queues", vhost, group.queue) }, group.queue)),
-      h("td", { "data-label": "Exchange" }, exchangeName(group.exchange)), h("td", { "data-label": "Keys" }, group.routing_keys.map((key) => h("code", null, key))),
-      h("td", { "data-label": "Last" }, ago(group.last_time)), h("td", { class: "number", "data-label": "Messages" }, count(group.count)),
+      h("td", { "data-label": "Exchange" }, exchangeName(group.exchange)), h("td", { "data-label": "Keys" }, group.routing_keys.map((key) => [h("code", null, key), " "])),
+      h("td", { class: "brief", "data-label": "Last" }, ago(group.last_time)), h("td", { class: "number", "data-label": "Messages" }, count(group.count)),
       h("td", null, button("Redrive…", () => redrive(vhost, queue, { reason: group.reason, source: group.queue, count: group.count }, changed))));
   });
   return [

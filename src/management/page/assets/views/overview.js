@@ -11,7 +11,7 @@ const LONGEST = 8;
 
 export function open(_, app) {
   const alarms = h("div");
-  const tiles = h("div", { class: "tiles" });
+  const tiles = h("div", { class: app.vhost ? "tiles" : "tiles ten" });
   const queued = lineChart("Queued messages", ["ready", "unacked"], compact);
   const flow = lineChart("Messages per second", ["publish", "deliver", "ack"], (n) => compact(Math.round(n * 10) / 10));
   const memory = lineChart("Memory", ["memory"], bytes, true);

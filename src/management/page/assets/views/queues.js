@@ -11,7 +11,7 @@ import { openQueue } from "./queue.js";
 // What arguments are called in short.
 const SHORT = {
   "x-message-ttl": "TTL", "x-expires": "expires", "x-max-length": "max", "x-max-length-bytes": "max bytes", "x-overflow": "overflow", "x-dead-letter-exchange": "DLX",
-  "x-dead-letter-routing-key": "DLK", "x-single-active-consumer": "SAC", "x-max-priority": "priorities", "x-delivery-limit": "delivery limit", "x-queue-mode": "mode",
+  "x-dead-letter-routing-key": "DLK", "x-single-active-consumer": "SAC", "x-max-priority": "priorities", "x-delivery-limit": "delivery limit", "x-queue-mode": "mode", "x-max-age": "max age",
 };
 
 // The features of a queue, with what they are set to in their titles.

@@ -45,10 +45,11 @@ export function open(_, app) {
 
   async function refresh() {
     const queueColumns = "columns=name,vhost,type,arguments,effective_policy_definition,policy,messages,messages_ready,messages_unacknowledged,message_stats";
-    const [exchanges, queues, bindings, consumers, policies] = await Promise.all([
-      api.get(app.listOf("exchanges")), api.get(`${app.listOf("queues")}?${queueColumns}`), api.get(app.listOf("bindings")), api.maybe(app.listOf("consumers"), []), api.maybe(app.listOf("policies"), []),
+    const [exchanges, queues, bindings, consumers, connections, policies] = await Promise.all([
+      api.get(app.listOf("exchanges")), api.get(`${app.listOf("queues")}?${queueColumns}`), api.get(app.listOf("bindings")), api.maybe(app.listOf("consumers"), []),
+      api.maybe(`${app.listOf("connections")}?columns=name,user_provided_name`, []), api.maybe(app.listOf("policies"), []),
     ]);
-    graph = build({ exchanges, queues, bindings, consumers, policies });
+    graph = build({ exchanges, queues, bindings, consumers, connections, policies });
     show();
   }
 
