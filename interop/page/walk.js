@@ -312,7 +312,7 @@ class Walk {
   async 'screenshots in light, dark and on a phone'() {
     const shots = [
       ['overview-light', ['overview'], 1280, 'light'], ['overview-dark', ['overview'], 1280, 'dark'], ['overview-phone', ['overview'], 390, 'light'],
-      ['queues-light', ['queues'], 1280, 'light'], ['queues-phone', ['queues'], 390, 'dark'], ['queue-dark', ['queues', '/', 'orders.billing'], 1280, 'dark'],
+      ['queues-light', ['queues'], 1280, 'light'], ['queues-phone', ['queues'], 390, 'dark'], ['queue-dark', ['queues', '/', 'dead.orders'], 1280, 'dark'],
       ['queue-phone', ['queues', '/', 'orders.billing'], 390, 'light'], ['topology-light', ['topology'], 1280, 'light'], ['topology-dark', ['topology'], 1280, 'dark'],
       ['topology-phone', ['topology'], 390, 'light'], ['deadletters-light', ['deadletters'], 1280, 'light'], ['deadletters-phone', ['deadletters'], 390, 'dark'],
       ['connections-light', ['connections'], 1280, 'light'], ['exchange-light', ['exchanges', '/', 'orders'], 1280, 'light'], ['users-dark', ['users'], 1280, 'dark'],
@@ -327,6 +327,12 @@ class Walk {
       assert.ok(overflow <= 0, `${name} is ${overflow} px too wide`)
       const style = await this.page.evaluate(() => getComputedStyle(document.body).backgroundColor)
       assert.equal(style, scheme === 'dark' ? 'rgb(18, 22, 20)' : 'rgb(245, 246, 244)')
+      if (name === 'queue-dark') {
+        await this.page.getByRole('button', {name: 'Peek'}).click()
+        await this.page.locator('.message').first().waitFor()
+        await this.page.locator('summary', {hasText: 'Peek'}).scrollIntoViewIfNeeded()
+        await this.page.mouse.wheel(0, 330)
+      }
       await this.shot(name)
     }
     await this.page.setViewportSize({width: 1280, height: 800})
@@ -335,6 +341,7 @@ class Walk {
 
   async 'dead letters are grouped and go back to where they died'(traffic) {
     await traffic.stop()
+    await until('the last message to expire', async () => (await this.messages('emails')) === 0)
     await this.go('deadletters')
     const group = this.page.locator('tr', {hasText: 'rejected'}).filter({hasText: 'orders.billing'})
     await group.waitFor()

@@ -44,7 +44,7 @@ export function begin(key, lengths, rates) {
   const before = [...at].map(([time, values]) => ({ at: time, values })).sort((a, b) => a.at - b.at);
   // Before the broker was there it has nothing but zeros.
   const first = before.findIndex(({ values }) => Object.values(values).some((value) => value > 0));
-  known.set(key, before.slice(Math.max(0, first - 1)).filter((sample) => sample.at < Date.now() && sample.at > Date.now() - KEPT_MS));
+  known.set(key, before.slice(first < 0 ? before.length : Math.max(0, first - 1)).filter((sample) => sample.at < Date.now() && sample.at > Date.now() - KEPT_MS));
 }
 
 // What to ask the broker for, for `begin`.

@@ -10,7 +10,7 @@ const KINDS = ["binding", "alternate", "dead-letter", "consumer"];
 // `open(key, node)` is called for a box that is chosen. Gives an element with a function `bringOut(key)`.
 export function draw({ nodes }, { width, height, places, paths }, open) {
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "topology", role: "group", "aria-label": "Exchanges, queues and consumers with what connects them" },
-    svg("defs", null, KINDS.map((kind) => svg("marker", { id: `arrow-${kind}`, viewBox: "0 0 8 8", refX: 8, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" }, svg("path", { class: `arrow ${kind}`, d: "M0 0L8 4L0 8Z" })))));
+    svg("defs", null, KINDS.map((kind) => svg("marker", { id: `arrow-${kind}`, viewBox: "0 0 8 8", refX: 8, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" }, svg("path", { class: `arrow ${kind}`, d: "M0 0L8 4L0 8Z" })))));
   const edges = paths.map(({ edge, d, label }) => {
     const text = label && labelOf(edge);
     const all = edge.labels.slice(0, 30).join("\n");

@@ -204,7 +204,7 @@ function merge({ nodes, edges }, kind, into) {
 // What is written at an edge: its first keys, and how fast it is.
 export function labelOf(edge) {
   const keys = edge.labels.slice(0, 2).join(", ") + (edge.labels.length > 2 ? ` +${edge.labels.length - 2}` : "");
-  return [shorten(keys, 26), edge.rate ? rate(edge.rate) : ""].filter(Boolean).join(" · ");
+  return [shorten(keys, 17), edge.rate ? rate(edge.rate) : ""].filter(Boolean).join(" · ");
 }
 
 export function shorten(text, length) {
