@@ -330,8 +330,8 @@ class Walk {
       if (name === 'queue-dark') {
         await this.page.getByRole('button', {name: 'Peek'}).click()
         await this.page.locator('.message').first().waitFor()
-        await this.page.locator('summary', {hasText: 'Peek'}).scrollIntoViewIfNeeded()
-        await this.page.mouse.wheel(0, 330)
+        await this.page.evaluate(() => document.querySelector('.messages').closest('.panel').scrollIntoView())
+        await this.page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))))
       }
       await this.shot(name)
     }

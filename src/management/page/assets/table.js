@@ -65,7 +65,7 @@ export function table({ label, columns, source, open, key, sort = null, reverse 
       one.disabled = !isThere;
       return one;
     };
-    replace(footer, h("span", null, `${count(total)} ${label}`), pages > 1 && [turner("‹", -1, state.page > 1), h("span", null, `page ${state.page} of ${pages}`), turner("›", 1, state.page < pages)]);
+    replace(footer, h("span", null, `${count(total)} ${total === 1 ? singular(label) : label}`), pages > 1 && [turner("‹", -1, state.page > 1), h("span", null, `page ${state.page} of ${pages}`), turner("›", 1, state.page < pages)]);
   }
 
   function row(item) {
@@ -130,6 +130,10 @@ function at(row, field) {
 function compare(a, b) {
   if (typeof a === "number" || typeof b === "number") return (a ?? 0) - (b ?? 0);
   return String(a ?? "").localeCompare(String(b ?? ""));
+}
+
+function singular(label) {
+  return label.replace(/ies$/, "y").replace(/s$/, "");
 }
 
 function later(action) {
