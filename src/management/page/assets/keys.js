@@ -1,7 +1,7 @@
 // The keyboard: `/` to filter, `g` and a letter to go somewhere, `j` and `k` over rows, Enter and Escape, `?` for help.
 
 import { h } from "./dom.js";
-import { go } from "./router.js";
+import { current, go } from "./router.js";
 
 const PAGES = {
   o: ["overview", "Overview"], q: ["queues", "Queues"], s: ["streams", "Streams"], e: ["exchanges", "Exchanges"],
@@ -18,8 +18,9 @@ export function listen({ pause, theme }) {
     const typing = event.target.closest("input, textarea, select");
     if (document.querySelector("dialog[open]")) return;
     if (event.key === "Escape") {
+      const { page, args } = current();
       if (typing) typing.blur();
-      else history.back();
+      else if (args.length) go(page);
       return;
     }
     if (typing) {
