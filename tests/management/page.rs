@@ -191,7 +191,10 @@ fn a_look_leaves_everything_as_it_is() {
     http.put("/api/queues/%2F/large", &json!({})).is(201);
     publish(&http, "large", &large, &json!({}));
     let found = peek(&http, "large", "");
-    assert_eq!((found["messages"][0]["payload"].as_str().map(str::len), &found["messages"][0]["payload_bytes"]), (Some(50_000), &json!(60_000)));
+    assert_eq!(
+        (found["messages"][0]["payload"].as_str().map(str::len), &found["messages"][0]["payload_bytes"]),
+        (Some(50_000), &json!(60_000))
+    );
     http.put("/api/queues/%2F/stream", &json!({"durable": true, "arguments": {"x-queue-type": "stream"}})).is(201);
     publish(&http, "stream", "s0", &json!({}));
     publish(&http, "stream", "s1", &json!({}));
@@ -272,7 +275,13 @@ fn dead_letters_are_grouped_and_go_back() {
     let group = |n: usize| {
         let group = &found["groups"][n];
         assert!(group["first_time"].as_u64() <= group["last_time"].as_u64() && group["last_time"].is_u64());
-        (group["reason"].as_str(), group["queue"].as_str(), group["exchange"].as_str(), group["count"].as_u64(), group["routing_keys"].clone())
+        (
+            group["reason"].as_str(),
+            group["queue"].as_str(),
+            group["exchange"].as_str(),
+            group["count"].as_u64(),
+            group["routing_keys"].clone(),
+        )
     };
     assert_eq!(group(0), (Some("rejected"), Some("a"), Some(""), Some(3), json!(["a"])));
     assert_eq!(group(1), (Some("rejected"), Some("b"), Some(""), Some(2), json!(["b"])));
