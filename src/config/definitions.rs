@@ -12,6 +12,8 @@ use crate::broker::policy::Policy;
 use crate::node::definitions::{self, Salt};
 use crate::node::{Node, parameters};
 
+/// Components that mean nothing here, in definitions of brokers where they do.
+const WITHOUT_EFFECT: [&str; 2] = ["federation-upstream", "federation-upstream-set"];
 /// The component of the parameters that are operator policies.
 const OPERATOR_POLICY: &str = "operator_policy";
 
@@ -197,6 +199,11 @@ impl Definitions {
         let value = entry.get("value").unwrap_or(&Json::Null);
         match text("component") {
             OPERATOR_POLICY => self.add(true, entry, value),
+            // Kept for the day they go back: who moves a broker here shall not have to take its definitions apart.
+            component if WITHOUT_EFFECT.contains(&component) => {
+                tracing::warn!("{} is kept and has no effect: there is no {component} here", described("parameter", entry));
+                Ok(())
+            }
             component => parameters::check(component, text("name"), value).map_err(|why| Refused {
                 entry: described("parameter", entry),
                 path: Some(format!("{}/{component}/{}", text("vhost"), text("name"))),
@@ -315,6 +322,14 @@ mod tests {
         assert_eq!(definitions.entries("queues"), [serde_json::json!({"name": "q", "vhost": "/"})]);
     }
 
+    /// Of a broker that is federated.
+    #[test]
+    fn what_means_nothing_here_is_kept() {
+        let upstream = r#"{"vhost": "/", "component": "federation-upstream", "name": "u", "value": {"uri": "amqp://elsewhere"}}"#;
+        let definitions = Definitions::parse(&format!(r#"{{"parameters": [{upstream}]}}"#), "/").expect("definitions");
+        assert_eq!(definitions.entries("parameters").len(), 1);
+    }
+
     #[test]
     fn what_is_refused() {
         for (text, why) in [
@@ -337,8 +352,8 @@ mod tests {
                 "operator policy 'o': Validation failed\n\nno policy provided\n",
             ),
             (
-                r#"{"parameters": [{"component": "federation-upstream", "name": "u", "value": {}}]}"#,
-                "parameter 'u': Validation failed\n\ncomponent federation-upstream not found\n",
+                r#"{"parameters": [{"component": "mqtt", "name": "u", "value": {}}]}"#,
+                "parameter 'u': Validation failed\n\ncomponent mqtt not found\n",
             ),
             (r#"{"queues": [{"name": "q", "arguments": 5}]}"#, "queue 'q': arguments are not an object"),
             (r#"{"exchanges": [{"name": "x"}]}"#, "exchange 'x': key 'type' is missing"),
