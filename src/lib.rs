@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`amqp`] is the language; [`broker`] the core, one virtual host as a pure function of its inputs;
 //! [`node`] what is shared by virtual hosts, as pure; [`storage`] what survives a restart; [`server`] the shell with the
-//! sockets; [`management`] the HTTP API around it; [`client`] speaks AMQP to a broker; [`config`] what all of it can be told. One publish
+//! sockets; [`management`] the HTTP API around it; [`ctl`] the commands that use it; [`client`] speaks AMQP to a broker; [`config`] what all of it can be told. One publish
 //! goes `server::connection` → `amqp::decoder` → `server::broker_loop` →
 //! `broker::channel::publish` → `broker::exchange` → `broker::queue` → `broker::delivery`.
 
@@ -10,6 +10,7 @@ pub mod amqp;
 pub mod broker;
 pub mod client;
 pub mod config;
+pub mod ctl;
 pub mod management;
 pub mod node;
 pub mod server;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use leveret::config::logging::{Logging, Output};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
@@ -16,29 +17,43 @@ use tracing_subscriber::fmt::{FmtContext, layer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::{Layer, Registry, reload};
 
-/// Opens the outputs; what is logged from now on goes there.
+/// Opens the outputs; what is logged from now on goes there. What is returned changes the level of all of them.
 ///
 /// # Errors
 /// A file that cannot be opened.
-pub(crate) fn start(logging: &Logging) -> Result<(), String> {
+pub(crate) fn start(logging: &Logging) -> Result<impl Fn(&str) -> Result<(), String> + use<>, String> {
     let terminal = if logging.stdout { io::stdout().is_terminal() } else { io::stderr().is_terminal() };
     let console = if logging.stdout { BoxMakeWriter::new(io::stdout) } else { BoxMakeWriter::new(io::stderr) };
-    let mut outputs = vec![output(logging, logging.console, logging.colors.unwrap_or(terminal), console)];
+    let (console, level) = output(logging, logging.console, logging.colors.unwrap_or(terminal), console);
+    let (mut outputs, mut levels) = (vec![console], vec![level]);
     if let Some(path) = logging.file_path() {
         let file = File::options().create(true).append(true).open(&path);
         let file = file.map_err(|error| format!("cannot write the log to {}: {error}", path.display()))?;
-        outputs.push(output(logging, logging.file, false, BoxMakeWriter::new(Arc::new(file))));
+        let (file, level) = output(logging, logging.file, false, BoxMakeWriter::new(Arc::new(file)));
+        outputs.push(file);
+        levels.push(level);
     }
     tracing_subscriber::registry().with(outputs).init();
-    Ok(())
+    Ok(move |name: &str| {
+        let level = leveret::config::level(name)?;
+        // Only when the log is gone.
+        levels.iter().try_for_each(|output| output.reload(level)).map_err(|error| error.to_string())
+    })
 }
 
-fn output(logging: &Logging, output: Output, colors: bool, writer: BoxMakeWriter) -> Box<dyn Layer<Registry> + Send + Sync> {
+/// An output, and what changes its level.
+fn output(
+    logging: &Logging,
+    output: Output,
+    colors: bool,
+    writer: BoxMakeWriter,
+) -> (Box<dyn Layer<Registry> + Send + Sync>, reload::Handle<LevelFilter, Registry>) {
     let text = layer().with_ansi(colors).with_writer(writer);
-    let filter = logging.filter(output);
-    if output.json { text.event_format(Json).with_filter(filter).boxed() } else { text.with_filter(filter).boxed() }
+    let (filter, level) = reload::Layer::new(logging.filter(output));
+    let output = if output.json { text.event_format(Json).with_filter(filter).boxed() } else { text.with_filter(filter).boxed() };
+    (output, level)
 }
 
 /// An object a line, with RabbitMQ's names for what it has, too.

@@ -4,14 +4,15 @@ mod logging;
 mod notify;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use leveret::config::environment::Environment;
 use leveret::config::{Config, Origin, Sources};
-use leveret::server::Server;
+use leveret::ctl::Tool;
+use leveret::server::{Address, Handle, Server};
 use leveret::storage::{Directory, Disk, repair};
 
 #[global_allocator]
@@ -33,6 +34,9 @@ enum Command {
     Serve(Box<Serve>),
     /// Look for damage in a data directory that no broker uses, and say what repairing it would drop.
     Repair(Repair),
+    /// Look after a running broker, as with rabbitmqctl, rabbitmq-diagnostics, rabbitmq-plugins and rabbitmqadmin.
+    #[command(disable_help_flag = true)]
+    Ctl(Ctl),
     /// Print the configuration that these options, the environment and the files make, with where it comes from.
     Config(Box<Show>),
 }
@@ -69,6 +73,13 @@ impl Repair {
             Err(error) => fail(&error),
         }
     }
+}
+
+#[derive(Args)]
+struct Ctl {
+    /// A command with its arguments; `help` lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    words: Vec<String>,
 }
 
 #[derive(Args)]
@@ -219,11 +230,23 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+fn environment() -> leveret::ctl::Variable {
+    std::rc::Rc::new(variable)
+}
+
 fn log_level(value: &str) -> Result<String, String> {
     leveret::config::level(value).map(|_| value.to_owned())
 }
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let called = arguments.first().and_then(|program| Path::new(program).file_name()).and_then(|name| name.to_str());
+    match called.map(|name| (name, Tool::named(name))) {
+        Some((_, Some(tool))) => return ExitCode::from(leveret::ctl::run(tool, &arguments[1..], &environment())),
+        // Its options are Erlang's, such as -detached.
+        Some(("rabbitmq-server", None)) => return run_broker(Serve::default()),
+        _ => {}
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => return misused(&error),
@@ -234,7 +257,12 @@ fn main() -> ExitCode {
         Some(Command::Serve(serve)) => *serve,
         Some(Command::Repair(repair)) => return repair.run(),
         Some(Command::Config(show)) => return show.run(),
+        Some(Command::Ctl(ctl)) => return ExitCode::from(leveret::ctl::run(Tool::Ctl, &ctl.words, &environment())),
     };
+    run_broker(serve)
+}
+
+fn run_broker(serve: Serve) -> ExitCode {
     let sources = match serve.sources() {
         Ok(sources) => sources,
         Err(text) => return refused(&text),
@@ -244,9 +272,10 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error),
     };
     serve.complete(&mut config);
-    if let Err(error) = logging::start(&config.log) {
-        return fail(&error);
-    }
+    let set_log_level = match logging::start(&config.log) {
+        Ok(set_log_level) => set_log_level,
+        Err(error) => return fail(&error),
+    };
     for warning in sources.warnings() {
         tracing::warn!("{warning}");
     }
@@ -254,12 +283,12 @@ fn main() -> ExitCode {
     // tasks are long, and consumers get a tenth of the rate.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(1).build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve_until_signal(config)),
+        Ok(runtime) => runtime.block_on(serve_until_signal(config, set_log_level)),
         Err(error) => fail(&error),
     }
 }
 
-async fn serve_until_signal(config: Config) -> ExitCode {
+async fn serve_until_signal(config: Config, set_log_level: impl Fn(&str) -> Result<(), String> + Send + Sync + 'static) -> ExitCode {
     let pid_file = config.pid_file.clone();
     let server = match Server::start(config).await {
         Ok(server) => server,
@@ -275,25 +304,51 @@ async fn serve_until_signal(config: Config) -> ExitCode {
         Ok(stopped) => stopped,
         Err(error) => return fail(&error),
     };
-    let address = server.handle().config().http;
-    let http = match leveret::management::bind(server.handle(), address, None).await {
+    let handle = server.handle();
+    handle.on_log_level(set_log_level);
+    let address = handle.config().http;
+    let http = match leveret::management::bind(handle.clone(), address).await {
         Ok(http) => http,
         Err(error) => return fail(&error),
     };
-    if let Some(address) = server.handle().config().prometheus
-        && let Err(error) = leveret::management::bind_metrics(server.handle(), address).await
+    if let Some(address) = handle.config().prometheus
+        && let Err(error) = leveret::management::bind_metrics(handle.clone(), address).await
     {
         return fail(&error);
+    }
+    let control = match control_socket(&handle) {
+        Some(path) => http.serve_commands(&path).await.map(|()| path),
+        None => Err(std::io::Error::other("no place for it has a path that is short enough")),
+    };
+    match &control {
+        Ok(path) => tracing::debug!("commands are taken at {}", path.display()),
+        // Who has asked for it wants it; nobody else is kept waiting for a broker by a directory that cannot be written to.
+        Err(error) if handle.config().control_socket.is_some() => return fail(&format_args!("no control socket: {error}")),
+        Err(error) => tracing::warn!("no control socket: {error}"),
     }
     if let Err(error) = server.announce_ready(http.address) {
         return fail(&error);
     }
     let manager = notify::ServiceManager::from_env(variable);
-    manager.ready(&server.handle());
-    stopped.await;
+    manager.ready(&handle);
+    tokio::select! {
+        () = stopped => {}
+        () = handle.asked_to_stop() => {}
+    }
     manager.stopping();
     server.stop().await;
+    if let Ok(path) = control {
+        let _ = std::fs::remove_file(path);
+    }
     ExitCode::SUCCESS
+}
+
+/// Where the node takes commands of its machine.
+fn control_socket(handle: &Handle) -> Option<PathBuf> {
+    let addresses = handle.listening().into_iter().map(|listening| listening.address);
+    let port = addresses.filter_map(|address| if let Address::Ip(address) = address { Some(address.port()) } else { None }).next();
+    let runtime_dir = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
+    handle.config().control_sockets(port.unwrap_or(0), runtime_dir.as_deref()).into_iter().next()
 }
 
 /// One line instead of clap's page.

@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("storage", &["amqp", "broker"]),
     ("server", &["amqp", "broker", "node", "config", "storage"]),
     ("management", &["amqp", "broker", "node", "config", "server", "client"]),
+    ("ctl", &["config"]),
 ];
 
 /// What reads a clock, blocks, shares or surprises.

@@ -93,6 +93,7 @@ mod tests {
         ("node_tags.role", "it's"),
         ("data_dir", "/var/lib/leveret"),
         ("pid_file", "/run/leveret.pid"),
+        ("control_socket", "/c"),
         ("fsync", "100"),
         ("compat", "3.13"),
         ("deprecated_features.permit.transient_nonexcl_queues", "false"),

@@ -1,5 +1,6 @@
 //! What the broker can be told: built-in defaults, then configuration files, then the environment, then the command line.
 
+mod control;
 pub mod definitions;
 mod effective;
 pub mod environment;
@@ -118,6 +119,8 @@ pub struct Config {
     pub node_tags: BTreeMap<String, String>,
     /// A file for the number of the process.
     pub pid_file: Option<PathBuf>,
+    /// A socket of the file system for commands; `None`: where [`Config::control_sockets`] says.
+    pub control_socket: Option<PathBuf>,
     /// `None`: everything is kept in memory.
     pub data_dir: Option<PathBuf>,
     pub fsync: Fsync,
@@ -206,6 +209,7 @@ impl Default for Config {
             cluster_tags: BTreeMap::new(),
             node_tags: BTreeMap::new(),
             pid_file: None,
+            control_socket: None,
             data_dir: None,
             fsync: Fsync::default(),
             disk_free_limit: DiskFreeLimit::Absolute(50_000_000),

@@ -8,6 +8,7 @@ mod body;
 mod channels;
 mod connections;
 mod consumers;
+mod control;
 mod data_plane;
 mod declare;
 mod definitions;
@@ -104,6 +105,7 @@ fn router(api: Api) -> Router {
         .merge(users::routes())
         .merge(permissions::routes())
         .merge(vhosts::routes())
+        .merge(control::routes())
         .merge(declare::routes())
         .merge(messages::routes())
         .merge(policies::routes())

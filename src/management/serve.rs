@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -36,6 +36,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct HttpServer {
     /// Where it listens without TLS.
     pub address: SocketAddr,
+    router: Router,
 }
 
 /// Why it cannot be served; one line for a person.
@@ -50,12 +51,11 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
-/// Binds the HTTP API and serves it from now on; over TLS as well where the configuration says so, and on a socket in the file system
-/// where there is a path for it.
+/// Binds the HTTP API and serves it from now on; over TLS as well where the configuration says so.
 ///
 /// # Errors
-/// An address or a path that cannot be bound, certificates that cannot be served.
-pub async fn bind(handle: Handle, address: SocketAddr, control: Option<PathBuf>) -> Result<HttpServer, BindError> {
+/// An address that cannot be bound, certificates that cannot be served.
+pub async fn bind(handle: Handle, address: SocketAddr) -> Result<HttpServer, BindError> {
     let listener = listen(&handle, "http", address).await?;
     let address = listener.1;
     let over_tls = match handle.config().https_listener() {
@@ -67,16 +67,39 @@ pub async fn bind(handle: Handle, address: SocketAddr, control: Option<PathBuf>)
         None => None,
     };
     let router = router(Api::new(handle)).layer(DefaultBodyLimit::max(MAX_BODY));
-    if let Some(path) = control {
-        let listener = local(&path).map_err(|error| BindError(format!("cannot listen for HTTP on {}: {error}", path.display())))?;
-        tokio::spawn(accept_local(listener, router.clone().layer(Extension(Local))));
-    }
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     if let Some((listener, tls)) = over_tls {
         tokio::spawn(accept(listener, Some(tls), Arc::clone(&room), router.clone()));
     }
-    tokio::spawn(accept(listener, None, room, router));
-    Ok(HttpServer { address })
+    tokio::spawn(accept(listener, None, room, router.clone()));
+    Ok(HttpServer { address, router })
+}
+
+impl HttpServer {
+    /// Serves the API on a socket of the file system, too, to whom the system lets there, as an administrator.
+    ///
+    /// # Errors
+    /// A socket that cannot be made, or that another process serves.
+    pub async fn serve_commands(&self, path: &Path) -> std::io::Result<()> {
+        let listener = bind_control(path).await?;
+        tokio::spawn(accept_local(listener, self.router.clone().layer(Extension(Local))));
+        Ok(())
+    }
+}
+
+/// The socket for commands, which only the owner of the process can use.
+async fn bind_control(path: &Path) -> std::io::Result<UnixListener> {
+    let of = |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let taken = std::io::Error::new(std::io::ErrorKind::AddrInUse, "another node listens there");
+    match UnixStream::connect(path).await {
+        Ok(_) => return Err(of(taken)),
+        // Left behind by a process that was killed.
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => std::fs::remove_file(path).map_err(of)?,
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).map_err(of)?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(of)?;
+    Ok(listener)
 }
 
 /// Binds the metrics, for whoever asks, and serves them from now on.
@@ -87,8 +110,9 @@ pub async fn bind_metrics(handle: Handle, address: SocketAddr) -> Result<HttpSer
     let listener = listen(&handle, "http/prometheus", address).await?;
     let address = listener.1;
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    tokio::spawn(accept(listener, None, room, metrics::open_router(handle)));
-    Ok(HttpServer { address })
+    let router = metrics::open_router(handle);
+    tokio::spawn(accept(listener, None, room, router.clone()));
+    Ok(HttpServer { address, router })
 }
 
 async fn listen(handle: &Handle, protocol: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
@@ -102,14 +126,6 @@ async fn listen(handle: &Handle, protocol: &'static str, address: SocketAddr) ->
 /// What a protocol is called in a sentence.
 fn name(protocol: &str) -> String {
     protocol.strip_prefix("http/").map_or_else(|| protocol.to_uppercase(), |what| format!("HTTP ({what})"))
-}
-
-fn local(path: &Path) -> io::Result<UnixListener> {
-    // Left behind by a process that was killed: whoever starts has the data directory to itself.
-    let _ = std::fs::remove_file(path);
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    Ok(listener)
 }
 
 async fn accept((listener, address): (TcpListener, SocketAddr), tls: Option<Tls>, room: Arc<Semaphore>, router: Router) {

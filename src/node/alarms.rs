@@ -14,6 +14,11 @@ impl Watermark {
         Self { limit, raised: false }
     }
 
+    /// From the next look on.
+    pub fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
     /// Bytes in use changed; returns whether the alarm is on when that changed with it. The alarm clears at nine tenths of the
     /// limit, so that it does not come and go with every message.
     pub fn update(&mut self, used: u64) -> Option<bool> {

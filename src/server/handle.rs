@@ -106,14 +106,14 @@ impl Handle {
 
     #[must_use]
     pub fn memory(&self) -> Memory {
-        Memory { used: self.0.held.bytes() + self.0.queued(), limit: self.0.memory_limit }
+        Memory { used: self.0.held.bytes() + self.0.queued(), limit: self.0.controls.memory_limit() }
     }
 
     /// `None` for a node that keeps everything in memory.
     #[must_use]
     pub fn disk(&self) -> Option<Disk> {
         let free = self.0.storage.as_ref()?.free_bytes().ok()?;
-        Some(Disk { free, limit: self.0.config.disk_free_limit() })
+        Some(Disk { free, limit: self.0.controls.disk_free_limit() })
     }
 
     /// When the node began to serve.

@@ -154,7 +154,7 @@ impl Listener {
         loop {
             match self.next().await {
                 Ok((socket, peer, local)) => {
-                    if shell.stopping.load(Ordering::SeqCst) {
+                    if shell.stopping.load(Ordering::SeqCst) || shell.controls.turns_away() {
                         continue;
                     }
                     let guest = Guest { socket, peer, local, counted: Counted::new(&shell) };

@@ -4,6 +4,7 @@ mod attempts;
 mod broker_loop;
 mod clock;
 mod connection;
+mod control;
 mod definitions;
 mod handle;
 mod inbox;
@@ -35,6 +36,7 @@ use crate::node::users::{User, UserLimits};
 use crate::node::vhosts::Vhost;
 use attempts::Attempts;
 use broker_loop::{BrokerLoop, Keeper};
+use control::Controls;
 use inbox::Administration;
 use node_file::NodeFile;
 use outbox::Held;
@@ -43,6 +45,7 @@ use tls::Certificates;
 use vhosts::Admitted;
 
 pub use attempts::{Attempted, Protocol};
+pub use control::resident_bytes;
 pub use definitions::ImportError;
 pub use handle::{Disk, Handle, Memory};
 pub use inbox::Asked;
@@ -97,10 +100,9 @@ struct Shell {
     disk_fails: AtomicBool,
     disk_short: AtomicBool,
     storage: Option<Arc<Storage>>,
-    /// Bytes above which the alarm is raised.
-    memory_limit: u64,
-    /// Bytes above which transient messages are put on the disk; that has been asked for; when it may be again.
-    paging_limit: u64,
+    /// What an administrator has changed since the start.
+    controls: Controls,
+    /// Transient messages are to be put on the disk; when that may be asked for again.
     spill_asked: AtomicBool,
     spill_rests_until: AtomicU64,
     /// During an alarm, whose turn it is to finish a content that was begun: were nobody to, contents that fill the memory
@@ -145,7 +147,7 @@ impl Shell {
             }
             (used, changed)
         };
-        if used > self.paging_limit {
+        if used > self.controls.paging_limit() {
             self.spill_transient();
         }
         if let Some(raised) = changed {
@@ -187,34 +189,38 @@ impl Shell {
 
     /// Looks now and then how much room the disk has (behaviour O6).
     async fn watch_disk(self: Arc<Self>) {
-        let limit = self.config.disk_free_limit();
         let mut each = tokio::time::interval(DISK_CHECK);
-        while let Some(storage) = &self.storage {
+        while self.storage.is_some() {
             each.tick().await;
-            let free = match storage.free_bytes() {
-                Ok(free) => free,
-                Err(error) => {
-                    tracing::error!("cannot tell how much room the disk has: {error}");
-                    continue;
-                }
-            };
-            let short = free < limit;
-            if short != self.disk_short.swap(short, Ordering::SeqCst) {
-                if short {
-                    tracing::warn!(free, limit, "free disk space is below its limit: publishers are blocked");
-                } else {
-                    tracing::info!(free, limit, "disk alarm cleared");
-                }
-                self.spread_alarms();
+            self.check_disk();
+        }
+    }
+
+    /// The room on the disk may have crossed its limit.
+    fn check_disk(&self) {
+        let Some(storage) = &self.storage else { return };
+        let limit = self.controls.disk_free_limit();
+        let free = match storage.free_bytes() {
+            Ok(free) => free,
+            Err(error) => return tracing::error!("cannot tell how much room the disk has: {error}"),
+        };
+        let short = free < limit;
+        if short != self.disk_short.swap(short, Ordering::SeqCst) {
+            if short {
+                tracing::warn!(free, limit, "free disk space is below its limit: publishers are blocked");
+            } else {
+                tracing::info!(free, limit, "disk alarm cleared");
             }
+            self.spread_alarms();
         }
     }
 
     /// Tells all loops what the node is short of, if that has changed.
     fn spread_alarms(&self) {
         let mut known = self.alarms.lock();
-        let disk = self.disk_fails.load(Ordering::SeqCst) || self.disk_short.load(Ordering::SeqCst);
-        let alarms = Alarms { memory: self.alarm.load(Ordering::SeqCst), disk };
+        let (memory, disk) = self.forced();
+        let disk = disk || self.disk_fails.load(Ordering::SeqCst) || self.disk_short.load(Ordering::SeqCst);
+        let alarms = Alarms { memory: memory || self.alarm.load(Ordering::SeqCst), disk };
         if std::mem::replace(&mut *known, alarms) == alarms {
             return;
         }
@@ -244,7 +250,7 @@ impl Shell {
     }
 
     fn announce(&self, memory: bool, used: u64) {
-        let limit = self.memory_limit;
+        let limit = self.controls.memory_limit();
         if memory {
             tracing::warn!(used, limit, "memory watermark exceeded: publishers are blocked");
         } else {
@@ -318,7 +324,7 @@ impl Server {
             }
         }
         let certificates = certificates(&config)?;
-        let memory_limit = config.memory_limit();
+        let controls = Controls::new(&config);
         let shell = Arc::new(Shell {
             settings,
             node: RwLock::new(Arc::new(node)),
@@ -332,11 +338,10 @@ impl Server {
             disk_fails: AtomicBool::new(false),
             disk_short: AtomicBool::new(false),
             storage: opened.as_ref().map(|opened| Arc::clone(&opened.storage)),
-            memory_limit,
-            paging_limit: config.paging_limit(),
             spill_asked: AtomicBool::new(false),
             spill_rests_until: AtomicU64::new(0),
-            watermark: Mutex::new(Watermark::new(memory_limit)),
+            watermark: Mutex::new(Watermark::new(controls.memory_limit())),
+            controls,
             held: Arc::default(),
             alarm: AtomicBool::new(false),
             turn: Arc::new(Semaphore::new(1)),

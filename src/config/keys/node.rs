@@ -35,6 +35,13 @@ pub(super) const NODE: &[Key] = &[
         |c, _, v| path(&mut c.data_dir, v),
         |c| path_of(c.data_dir.as_ref()),
     ),
+    key(
+        "control_socket",
+        "The socket that `leveret ctl` talks to. Where nothing is said: `leveret.sock` in the data directory, or else \
+         `leveret-PORT.sock` in $XDG_RUNTIME_DIR or the directory for temporary files.",
+        |c, _, v| path(&mut c.control_socket, v),
+        |c| path_of(c.control_socket.as_ref()),
+    ),
     key("pid_file", "A file for the number of the process.", |c, _, v| path(&mut c.pid_file, v), |c| path_of(c.pid_file.as_ref())),
     key(
         "fsync",

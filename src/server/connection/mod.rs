@@ -211,7 +211,7 @@ impl Connection {
             self.held_back = !closing && !may_read;
             self.tell_that_it_publishes();
             // Where queues hold the memory, their consumers will make room.
-            let wants_turn = self.held_back && self.is_in_content() && shell.queued() < shell.memory_limit / 2;
+            let wants_turn = self.held_back && self.is_in_content() && shell.queued() < shell.controls.memory_limit() / 2;
             let interest = match (reads, pending > 0) {
                 (true, true) => Interest::READABLE | Interest::WRITABLE,
                 (true, false) => Interest::READABLE,

@@ -134,6 +134,8 @@ impl Broker {
         let _ = fs::remove_file(&ready);
         let log = fs::File::create(scratch.path("log")).expect("a log file");
         command.args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file"]).arg(&ready);
+        // For what it leaves there when it is killed.
+        command.env("XDG_RUNTIME_DIR", scratch.path(""));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut child = command.spawn().expect("the broker starts");
         let text = eventually("the broker serves", || {

@@ -1,0 +1,263 @@
+//! What an administrator changes of a running node that is in no definitions: limits, alarms, who is let in, when it ends. A start
+//! begins with the configuration again.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{Handle, SHUTDOWN_GRACE, Shell, first_start};
+use crate::broker::view::ConnectionState;
+use crate::broker::{Connections, Input};
+use crate::config::{Config, DiskFreeLimit, MemoryWatermark};
+use crate::node::{Node, Refusal};
+use crate::server::ChangeError;
+
+/// How often connections that come up meanwhile are closed, too.
+const CLOSE_AGAIN: Duration = Duration::from_millis(50);
+/// What clients are told when the application stops, in RabbitMQ's words.
+const SHUTDOWN: &str = "broker forced connection closure with reason 'shutdown'";
+
+type SetLogLevel = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+/// What the node goes by until it ends.
+pub(super) struct Controls {
+    watermark: Mutex<MemoryWatermark>,
+    /// Bytes above which the memory alarm is raised, and above which transient messages are put on the disk.
+    memory_limit: AtomicU64,
+    paging_limit: AtomicU64,
+    /// Bytes.
+    disk_free_limit: AtomicU64,
+    /// The memory alarm is on because the process alone takes more than an administrator has allowed.
+    pub(super) process_above: AtomicBool,
+    /// Alarms that somebody has set.
+    pub(super) memory_forced: AtomicBool,
+    pub(super) disk_forced: AtomicBool,
+    /// Nobody new is let in.
+    suspended: AtomicBool,
+    /// RabbitMQ's `stop_app`: the process runs and serves nobody.
+    app_stopped: AtomicBool,
+    stop: Notify,
+    log_level: OnceLock<SetLogLevel>,
+}
+
+impl std::fmt::Debug for Controls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Controls").field("watermark", &self.watermark).finish_non_exhaustive()
+    }
+}
+
+impl Controls {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            watermark: Mutex::new(config.memory_watermark),
+            memory_limit: AtomicU64::new(config.memory_limit()),
+            paging_limit: AtomicU64::new(config.paging_limit()),
+            disk_free_limit: AtomicU64::new(config.disk_free_limit()),
+            process_above: AtomicBool::new(false),
+            memory_forced: AtomicBool::new(false),
+            disk_forced: AtomicBool::new(false),
+            suspended: AtomicBool::new(false),
+            app_stopped: AtomicBool::new(false),
+            stop: Notify::new(),
+            log_level: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn memory_limit(&self) -> u64 {
+        self.memory_limit.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn paging_limit(&self) -> u64 {
+        self.paging_limit.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn disk_free_limit(&self) -> u64 {
+        self.disk_free_limit.load(Ordering::Relaxed)
+    }
+
+    /// Whether new connections are turned away.
+    pub(super) fn turns_away(&self) -> bool {
+        self.suspended.load(Ordering::SeqCst) || self.app_stopped.load(Ordering::SeqCst)
+    }
+}
+
+impl Handle {
+    /// What the memory limit is made of.
+    #[must_use]
+    pub fn memory_watermark(&self) -> MemoryWatermark {
+        *self.0.controls.watermark.lock()
+    }
+
+    /// Sets the memory watermark. RabbitMQ counts the whole process: a limit below what that takes raises the alarm at once, although
+    /// messages alone are below it.
+    pub fn set_memory_watermark(&self, watermark: MemoryWatermark) {
+        let controls = &self.0.controls;
+        let config = Config { memory_watermark: watermark, ..self.0.config.clone() };
+        *controls.watermark.lock() = watermark;
+        let limit = config.memory_limit();
+        controls.memory_limit.store(limit, Ordering::Relaxed);
+        controls.paging_limit.store(config.paging_limit(), Ordering::Relaxed);
+        controls.process_above.store(limit < resident_bytes(), Ordering::SeqCst);
+        self.0.watermark.lock().set_limit(limit);
+        tracing::info!(limit, "memory watermark set");
+        self.0.check_memory();
+        self.0.spread_alarms();
+    }
+
+    /// Sets how much room the disk must have; it is looked at within a second.
+    pub fn set_disk_free_limit(&self, limit: DiskFreeLimit) {
+        let bytes = Config { disk_free_limit: limit, ..self.0.config.clone() }.disk_free_limit();
+        self.0.controls.disk_free_limit.store(bytes, Ordering::Relaxed);
+        tracing::info!(limit = bytes, "disk free limit set");
+        self.0.check_disk();
+    }
+
+    /// Raises the memory alarm, or the one of the disk, until it is cleared here again.
+    pub fn force_alarm(&self, memory: bool, raised: bool) {
+        let controls = &self.0.controls;
+        let forced = if memory { &controls.memory_forced } else { &controls.disk_forced };
+        forced.store(raised, Ordering::SeqCst);
+        self.0.spread_alarms();
+    }
+
+    /// Whether clients are served, or would be were listeners not suspended.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.is_stopping() && !self.0.controls.app_stopped.load(Ordering::SeqCst)
+    }
+
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.0.controls.suspended.load(Ordering::SeqCst)
+    }
+
+    /// New connections are turned away, or let in again; those that are open stay.
+    pub fn suspend_listeners(&self, suspended: bool) {
+        self.0.controls.suspended.store(suspended, Ordering::SeqCst);
+        tracing::info!("client listeners are {}", if suspended { "suspended" } else { "resumed" });
+    }
+
+    /// RabbitMQ's `stop_app`: every connection is closed, and nobody is let in. Returns when they are gone, or after three seconds.
+    pub async fn stop_app(&self) {
+        if self.0.controls.app_stopped.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        tracing::info!("the application stops");
+        let all_gone = async {
+            // Some may be on their way in.
+            while self.sockets() > 0 {
+                for broker_loop in self.0.loops().iter() {
+                    broker_loop.ask(|asked| asked.handle(Input::CloseConnections { which: Connections::All, reason: SHUTDOWN })).await;
+                }
+                let _ = tokio::time::timeout(CLOSE_AGAIN, self.0.ended.notified()).await;
+            }
+        };
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE, all_gone).await;
+    }
+
+    /// RabbitMQ's `start_app`.
+    pub fn start_app(&self) {
+        if self.0.controls.app_stopped.swap(false, Ordering::SeqCst) {
+            tracing::info!("the application has started");
+        }
+    }
+
+    /// Empties the node: it is as it was when it started for the first time. `false` while the application runs.
+    ///
+    /// # Errors
+    /// A disk that fails.
+    pub async fn reset(&self) -> Result<bool, ChangeError> {
+        if self.is_running() {
+            return Ok(false);
+        }
+        // First what is in virtual hosts goes with them, then the default ones come back: one after the other, because a virtual host
+        // that stays keeps what it has.
+        let without_vhosts = |node: &mut Node| {
+            let vhosts: Vec<_> = node.vhosts.keys().cloned().collect();
+            for vhost in vhosts {
+                if let Some(kept) = node.vhosts.get_mut(&vhost) {
+                    std::sync::Arc::make_mut(kept).protected_from_deletion = false;
+                }
+                node.delete_vhost(&vhost)?;
+            }
+            Ok(())
+        };
+        self.change_node(without_vhosts).await?;
+        let config = &self.0.config;
+        let as_at_first = |node: &mut Node| {
+            let users: Vec<_> = node.users.keys().cloned().collect();
+            users.iter().try_for_each(|user| node.delete_user(user))?;
+            node.global_parameters.clear();
+            first_start(node, config).map_err(|error| Refusal::Invalid(error.to_string()))
+        };
+        self.change_node(as_at_first).await?;
+        Ok(true)
+    }
+
+    /// Closes connections with 320, at most `limit`, and says how many. `None` of a virtual host or a user means all of them.
+    pub async fn close_connections(&self, vhost: Option<&str>, user: Option<&str>, limit: usize, reason: &str) -> usize {
+        let mut closed = 0;
+        for broker_loop in self.0.loops().iter().filter(|l| vhost.is_none_or(|vhost| l.vhost() == vhost)) {
+            let (user, reason, left) = (user.map(str::to_owned), reason.to_owned(), limit - closed);
+            closed += broker_loop
+                .ask(move |asked| {
+                    let views = asked.broker().connection_views();
+                    let of = |owner: &str| user.as_deref().is_none_or(|user| user == owner);
+                    let open = views.iter().filter(|view| view.state != ConnectionState::Closing);
+                    let ids: Vec<_> = open.filter(|view| of(&view.user)).map(|view| view.id).take(left).collect();
+                    for id in &ids {
+                        asked.handle(Input::CloseConnections { which: Connections::One(*id), reason: &reason });
+                    }
+                    ids.len()
+                })
+                .await;
+        }
+        closed
+    }
+
+    /// Asks for the end of the process, as SIGTERM does.
+    pub fn ask_to_stop(&self) {
+        self.0.controls.stop.notify_one();
+    }
+
+    /// Done when somebody has asked for the end of the process.
+    pub async fn asked_to_stop(&self) {
+        self.0.controls.stop.notified().await;
+    }
+
+    /// Says how the level of the log is changed; whoever opens the log does.
+    pub fn on_log_level(&self, set: impl Fn(&str) -> Result<(), String> + Send + Sync + 'static) {
+        let _ = self.0.controls.log_level.set(Box::new(set));
+    }
+
+    /// Changes what the log shows, in all its outputs.
+    ///
+    /// # Errors
+    /// What is no level.
+    pub fn set_log_level(&self, level: &str) -> Result<(), String> {
+        match self.0.controls.log_level.get() {
+            Some(set) => set(level),
+            None => Err("the log is not this node's".to_owned()),
+        }
+    }
+}
+
+impl Shell {
+    /// What has been raised by hand, beside what the node finds out: memory and disk.
+    pub(super) fn forced(&self) -> (bool, bool) {
+        let controls = &self.controls;
+        let is_on = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
+        (is_on(&controls.memory_forced) || is_on(&controls.process_above), is_on(&controls.disk_forced))
+    }
+}
+
+/// Bytes of memory that the process takes now; 0 where that cannot be told.
+#[must_use]
+pub fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.as_deref().and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * u64::try_from(rustix::param::page_size()).unwrap_or(0)
+}
