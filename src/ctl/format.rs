@@ -40,7 +40,7 @@ impl Rows {
     pub(super) fn write(&self, formatter: Formatter, with_headers: bool) -> String {
         match formatter {
             Formatter::Json => self.json(),
-            Formatter::Table => self.lines(with_headers, "\t", |value, kind| text(value, kind)),
+            Formatter::Table => self.lines(with_headers, "\t", text),
             Formatter::Csv => self.lines(with_headers, ",", |value, kind| format!("\"{}\"", text(value, kind).replace('"', "\"\""))),
             Formatter::PrettyTable => self.framed(with_headers),
         }
