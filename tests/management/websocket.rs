@@ -282,7 +282,8 @@ fn pings_are_answered_and_a_close_is() {
 fn the_end_of_amqp_is_the_end_of_it() {
     let broker = Broker::start();
     let mut client = Client::open(broker.http(), "/", &[]);
-    client.send(&frame(BINARY, b"HTTP/1.1"));
+    // A later 0-9 than is spoken here.
+    client.send(&frame(BINARY, b"AMQP\x00\x00\x09\x02"));
     assert_eq!(client.next(), Some((BINARY, wire::HEADER.to_vec())));
     assert_eq!(client.closed(), (1000, String::new()));
 }
