@@ -52,6 +52,8 @@ pub(super) struct ConsumerRow {
     activity_status: &'static str,
     channel_details: ChannelDetails,
     consumer_tag: Box<str>,
+    /// Milliseconds; 0 is no limit.
+    consumer_timeout: u64,
     exclusive: bool,
     prefetch_count: u16,
     queue: QueueName,
@@ -91,6 +93,7 @@ impl ConsumerRow {
                     user: Arc::clone(&peer.user),
                 },
                 consumer_tag: view.tag,
+                consumer_timeout: view.timeout.unwrap_or(0),
                 exclusive: view.exclusive,
                 prefetch_count: view.prefetch,
                 queue: QueueName { name: view.queue, vhost: Arc::clone(&place.vhost) },

@@ -44,7 +44,7 @@ pub(super) fn routes() -> Router<Api> {
 type Flag = (&'static str, &'static str, (u32, u32));
 
 /// In this order in RabbitMQ's list, too.
-const FLAGS: [Flag; 22] = [
+const FLAGS: [Flag; 24] = [
     ("classic_mirrored_queue_version", "Support setting version for classic mirrored queues", (3, 10)),
     ("classic_queue_type_delivery_support", "Bug fix for classic queue deliveries using mixed versions", (3, 11)),
     ("detailed_queues_endpoint", "Add a detailed queues HTTP API endpoint. Reduce number of metrics in the default endpoint.", (3, 13)),
@@ -60,6 +60,8 @@ const FLAGS: [Flag; 22] = [
     ("quorum_queue", "Support queues of type `quorum`", (3, 8)),
     ("rabbitmq_4.0.0", "Allows rolling upgrades from 3.13.x to 4.0.x", (4, 0)),
     ("rabbitmq_4.1.0", "Allows rolling upgrades to 4.1.x", (4, 1)),
+    ("rabbitmq_4.2.0", "Allows rolling upgrades to 4.2.x", (4, 2)),
+    ("rabbitmq_4.3.0", "Allows rolling upgrades to 4.3.x", (4, 3)),
     ("stream_filtering", "Support for stream filtering.", (3, 13)),
     ("stream_queue", "Support queues of type `stream`", (3, 9)),
     ("stream_sac_coordinator_unblock_group", "Bug fix to unblock a group of consumers in a super stream partition", (3, 12)),

@@ -210,7 +210,7 @@ struct Breakdown {
 }
 
 /// What only RabbitMQ's processes and tables have.
-const NOT_HERE: [&str; 20] = [
+const NOT_HERE: [&str; 22] = [
     "connection_readers",
     "connection_writers",
     "connection_channels",
@@ -224,7 +224,9 @@ const NOT_HERE: [&str; 20] = [
     "metrics",
     "mgmt_db",
     "mnesia",
+    "metadata_store",
     "quorum_ets",
+    "metadata_store_ets",
     "other_ets",
     "binary",
     "msg_index",

@@ -178,7 +178,7 @@ fn what_the_release_can_do() {
     assert!(flags.iter().all(|flag| flag["state"] == "enabled"));
     let named = |name: &str| flags.iter().find(|flag| flag["name"] == name);
     assert_eq!(named("quorum_queue").expect("a flag")["stability"], "required");
-    assert!(named("rabbitmq_4.1.0").is_some());
+    assert!(named("rabbitmq_4.1.0").is_some() && named("rabbitmq_4.3.0").is_some());
     http.put("/api/feature-flags/quorum_queue/enable", &json!({"name": "quorum_queue"})).is(204);
     http.put("/api/feature-flags/nothing/enable", &json!({"name": "nothing"})).refuses(400, "bad_request", "unsupported");
     let old = Broker::with_config("compat = 3.13\n");

@@ -86,6 +86,7 @@ fn the_node() {
     let memory = http.get("/api/nodes/leveret@localhost/memory").ok()["memory"].clone();
     let parts = ["queue_procs", "connection_other", "other_system"].map(|part| memory[part].as_u64().expect("bytes"));
     assert_eq!(memory["total"]["rss"], parts.iter().sum::<u64>());
+    assert!(["metadata_store", "metadata_store_ets"].iter().all(|part| memory[part] == 0), "{memory}");
     let relative = http.get("/api/nodes/leveret@localhost/memory/relative").ok()["memory"].clone();
     assert!(relative["total"] == 100 && relative["other_system"].as_u64().is_some_and(|share| share > 0 && share <= 100));
     for path in ["/api/nodes/x@y", "/api/nodes/x@y/memory", "/api/nodes/x@y/memory/relative"] {

@@ -88,6 +88,13 @@ fn counters_are_there_at_once() {
     assert_eq!(consumer["queue"], json!({"name": "q", "vhost": "/"}));
     assert_eq!((&consumer["ack_required"], &consumer["activity_status"]), (&json!(true), &json!("up")));
     assert_eq!(consumer["channel_details"]["number"], 1);
+    // Only quorum queues have a limit.
+    assert_eq!(consumer["consumer_timeout"], 0);
+    http.put("/api/queues/%2F/quorum", &json!({"durable": true, "arguments": {"x-queue-type": "quorum"}})).is(201);
+    let mut raw = Raw::channel(&broker);
+    raw.send(&wire::consume(1, "quorum", 0));
+    raw.skip_to(wire::CONSUME_OK);
+    assert_eq!(http.get("/api/queues/%2F/quorum").ok()["consumer_details"][0]["consumer_timeout"], 1_800_000);
 }
 
 #[test]

@@ -112,6 +112,8 @@ pub struct ConsumerView {
     pub priority: i64,
     pub status: ActivityStatus,
     pub unacked: u32,
+    /// How long a delivery may wait for its settlement, in milliseconds.
+    pub timeout: Option<u64>,
     pub arguments: FieldTable,
 }
 
@@ -228,6 +230,7 @@ impl Broker {
             priority: consumer.priority,
             status,
             unacked: consumer.unacked,
+            timeout: queue.effective.consumer_timeout,
             arguments: consumer.arguments.clone(),
         })
     }
