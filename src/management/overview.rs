@@ -171,6 +171,7 @@ struct Overview<'a> {
     /// There is no Erlang.
     erlang_version: &'static str,
     erlang_full_version: &'static str,
+    crypto_lib_version: &'static str,
     rates_mode: &'static str,
     cluster_tags: BTreeMap<String, String>,
     node_tags: BTreeMap<String, String>,
@@ -235,6 +236,7 @@ async fn overview(State(api): State<Api>, caller: Caller, query: Query) -> Respo
         cluster_name: caller.node.cluster_name(),
         erlang_version: "",
         erlang_full_version: "",
+        crypto_lib_version: "",
         rates_mode: rates_mode(config),
         cluster_tags: config.cluster_tags.clone(),
         node_tags: config.node_tags.clone(),

@@ -78,6 +78,7 @@ fn the_node() {
     assert!(number("mem_used") > 1_000_000 && number("mem_used") < number("mem_limit"));
     assert!(number("disk_free") > 0 && number("disk_free_limit") > 0);
     assert!(number("fd_used") > 3 && number("fd_used") <= number("fd_total"));
+    assert_eq!((&node["rabbitmq_version"], &node["crypto_lib_version"]), (&json!("4.3.5"), &json!("")));
     assert!(number("proc_used") > 0 && number("processors") > 0 && number("context_switches") > 0);
     assert_eq!((&node["mem_alarm"], &node["disk_free_alarm"], &node["partitions"]), (&json!(false), &json!(false), &json!([])));
     assert_eq!(node["mem_used_details"].as_object().map(|details| details.contains_key("rate")), Some(true));
