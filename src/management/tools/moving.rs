@@ -102,14 +102,15 @@ async fn carry(api: &Api, caller: &Caller, (vhost, queue): (&str, &str), to: &To
     let mover = Mover { api, source, target, to, filter };
     let mut outcome = Outcome::default();
     // What comes in meanwhile is left alone, what is moved to its own queue for one.
-    if let Err(error) = mover.run(queue, (count, ready), &mut outcome).await {
+    let ended = mover.run(queue, (count, ready), &mut outcome).await;
+    // What is still unacked returns to its queue before this is answered; so do acknowledgements arrive.
+    let _ = mover.source.close().await;
+    if let Err(error) = ended {
         if outcome.moved == 0 {
             return Err(error);
         }
         outcome.stopped = Some(error.reason().to_owned());
     }
-    // What is still unacked returns to its queue before this is answered; so do acknowledgements arrive.
-    let _ = mover.source.close().await;
     if outcome.stopped.is_none() {
         api.amqp.give_back(caller, vhost, mover.target);
     }
