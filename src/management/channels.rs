@@ -123,7 +123,7 @@ impl Serialize for ChannelRow {
             idle_since: iso8601(view.idle_since),
             reductions: 0,
             reductions_details: Details { rate: 0.0, history: None },
-            garbage_collection: Garbage::UNKNOWN,
+            garbage_collection: Garbage::NONE,
             consumer_details: consumers.as_deref(),
             deliveries: is_shown_alone.then_some([]),
             publishes: is_shown_alone.then_some([]),

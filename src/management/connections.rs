@@ -196,7 +196,7 @@ impl Serialize for ConnectionRow {
             send_pend: wire.pending,
             reductions: 0,
             reductions_details: Details { rate: 0.0, history: None },
-            garbage_collection: Garbage::UNKNOWN,
+            garbage_collection: Garbage::NONE,
         };
         json.serialize(serializer)
     }

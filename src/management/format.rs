@@ -4,19 +4,19 @@ use serde::Serialize;
 
 use crate::broker::Timestamp;
 
-/// What RabbitMQ says of a process's garbage collection when it does not know: there is none here.
+/// A process's garbage collection: there is none here. RabbitMQ says -1 where it does not know, which clients that take it for a count
+/// cannot read.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Garbage {
-    max_heap_size: i8,
-    min_bin_vheap_size: i8,
-    min_heap_size: i8,
-    fullsweep_after: i8,
-    minor_gcs: i8,
+    max_heap_size: u8,
+    min_bin_vheap_size: u8,
+    min_heap_size: u8,
+    fullsweep_after: u8,
+    minor_gcs: u8,
 }
 
 impl Garbage {
-    pub(super) const UNKNOWN: Self =
-        Self { max_heap_size: -1, min_bin_vheap_size: -1, min_heap_size: -1, fullsweep_after: -1, minor_gcs: -1 };
+    pub(super) const NONE: Self = Self { max_heap_size: 0, min_bin_vheap_size: 0, min_heap_size: 0, fullsweep_after: 0, minor_gcs: 0 };
 }
 
 /// `2026-11-29T11:02:22.311+00:00`.

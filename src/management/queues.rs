@@ -371,7 +371,7 @@ impl QueueRow {
             recoverable_slaves: None,
             reductions: 0,
             reductions_details: Details { rate: 0.0, history: None },
-            garbage_collection: Garbage::UNKNOWN,
+            garbage_collection: Garbage::NONE,
             backing_queue_status: (!is_replicated).then_some(BackingQueueStatus { len: messages_ready }),
             owner_pid_details: self.owner.as_ref().map(|owner| OwnerJson {
                 name: &owner.name,

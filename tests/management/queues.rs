@@ -32,7 +32,7 @@ fn a_queue_that_was_just_declared_has_every_field() {
     assert!(idle_since.starts_with("20") && idle_since.ends_with("+00:00") && idle_since.len() == 29, "{idle_since}");
     (queue["memory"], queue["idle_since"]) = (json!(0), json!(""));
     let rate = json!({"rate": 0.0});
-    let garbage = json!({"max_heap_size": -1, "min_bin_vheap_size": -1, "min_heap_size": -1, "fullsweep_after": -1, "minor_gcs": -1});
+    let garbage = json!({"max_heap_size": 0, "min_bin_vheap_size": 0, "min_heap_size": 0, "fullsweep_after": 0, "minor_gcs": 0});
     let expected = json!({
         "name": "q", "vhost": "/", "node": "leveret@localhost", "state": "running", "type": "classic",
         "durable": true, "auto_delete": false, "exclusive": false, "arguments": {},
