@@ -1,5 +1,6 @@
 //! What the broker can be told: built-in defaults, then configuration files, then the environment, then the command line.
 
+mod authentication;
 mod control;
 pub mod definitions;
 mod effective;
@@ -26,6 +27,7 @@ use crate::broker::{Profile, Settings};
 use crate::node::{Node, Tune};
 use logging::Logging;
 
+pub use authentication::{AuthHttp, Backends};
 pub use sources::{FileError, Origin, Sources};
 pub use tls::{LoginFrom, SanType, Tls, TlsVersion};
 pub use values::{level, profile};
@@ -100,6 +102,8 @@ pub struct Config {
     pub tls: Tls,
     /// What connection.start offers, by their numbers; when there are none, what the profile does.
     pub auth_mechanisms: BTreeMap<u32, String>,
+    pub auth_backends: Backends,
+    pub auth_http: AuthHttp,
     pub http: SocketAddr,
     /// Where the HTTP API is served over TLS, if that was said.
     pub https: Option<SocketAddr>,
@@ -198,6 +202,8 @@ impl Default for Config {
             proxy_protocol: false,
             tls: Tls::default(),
             auth_mechanisms: BTreeMap::new(),
+            auth_backends: Backends::default(),
+            auth_http: AuthHttp::default(),
             http: here(15672),
             https: None,
             https_tls: Tls::default(),
@@ -297,6 +303,8 @@ impl Config {
     pub fn node(&self) -> Node {
         Node {
             settings: Arc::new(self.settings()),
+            // Whoever starts has seen that there is nothing wrong with it.
+            authn: self.authn().unwrap_or_default(),
             mechanisms: self.auth_mechanisms.values().cloned().collect(),
             connection_max: self.connection_max,
             loopback_users: self.loopback_users.clone(),

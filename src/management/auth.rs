@@ -63,7 +63,8 @@ pub(super) async fn login(api: &Api, name: &str, password: &str, parts: &Parts) 
     let node = api.handle.node();
     let from_loopback = parts.extensions.get::<ConnectInfo<SocketAddr>>().is_some_and(|info| info.0.ip().to_canonical().is_loopback());
     // From where is asked after the password, so that nobody learns which users there are.
-    let user = node.login(name, password.as_bytes(), true).cloned();
+    let known = api.handle.knows(&node, name, password).await;
+    let user = node.user(name).filter(|_| known).cloned();
     let may_come = user.as_ref().is_some_and(|user| node.may_come_from(user, from_loopback));
     api.handle.count_attempt(Protocol::Http, may_come);
     let Some(user) = user else {

@@ -8,7 +8,7 @@
 use core::net::SocketAddr;
 use std::sync::Arc;
 
-use super::users::Refused;
+use super::users::{Refused, credentials};
 use super::vhosts::Vhost;
 use super::{Node, Tune};
 use crate::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Output, connection, frame};
@@ -23,6 +23,7 @@ pub trait Connections {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Starting,
+    Authenticating,
     Tuning,
     Opening,
 }
@@ -31,7 +32,7 @@ impl State {
     /// As RabbitMQ's texts call it.
     fn name(self) -> &'static str {
         match self {
-            Self::Starting => "starting",
+            Self::Starting | Self::Authenticating => "starting",
             Self::Tuning => "tuning",
             Self::Opening => "opening",
         }
@@ -44,6 +45,8 @@ pub struct Handshake {
     state: State,
     peer: Peer,
     user: Option<Arc<str>>,
+    /// Who is to be asked about.
+    asked: Option<String>,
     /// Whether who has tried to log in was let in, until somebody has counted it.
     attempt: Option<bool>,
     capabilities: Capabilities,
@@ -80,6 +83,11 @@ pub struct Peer {
 #[derive(Debug)]
 pub enum Step {
     Continue,
+    /// Whether these are a user and its password has to be found out; [`Handshake::authenticated`] goes on then.
+    Authenticate {
+        name: String,
+        password: Vec<u8>,
+    },
     /// Everything is agreed; the broker of this virtual host answers with open-ok.
     Open {
         vhost: Arc<str>,
@@ -126,6 +134,7 @@ impl Handshake {
             state: State::Starting,
             peer,
             user: None,
+            asked: None,
             attempt: None,
             capabilities: Capabilities::default(),
             connection_name: None,
@@ -168,6 +177,13 @@ impl Handshake {
         let known = offered.split(' ').any(|offered| offered == mechanism);
         let response = start_ok.response.as_bytes();
         let from_loopback = self.peer.address.ip().is_loopback();
+        if let (None, true, Some(given)) = (&self.peer.trusted, known && node.asks_others(), credentials(mechanism, response)) {
+            let (name, password) = given.map_err(|_| Error::malformed_response(mechanism))?;
+            self.asked = Some(name.to_owned());
+            // Nothing is expected meanwhile.
+            self.state = State::Authenticating;
+            return Ok(Step::Authenticate { name: name.to_owned(), password: password.to_owned() });
+        }
         let outcome = match (&self.peer.trusted, mechanism) {
             (Some(trusted), _) => Some(Ok(Arc::clone(&trusted.user))),
             (None, "EXTERNAL") => Some(node.vouched_for(self.peer.certificate_user.as_deref(), from_loopback)).filter(|_| known),
@@ -175,16 +191,32 @@ impl Handshake {
         };
         self.attempt = outcome.as_ref().map(Result::is_ok);
         match outcome {
-            Some(Ok(user)) => self.user = Some(user),
-            Some(Err(Refused::Login)) => return Err(Error::login_refused(mechanism)),
-            Some(Err(Refused::Malformed)) => return Err(Error::malformed_response(mechanism)),
-            None => return Err(Error::unknown_mechanism(mechanism, &offered)),
+            Some(Ok(user)) => Ok(self.let_in(node, user, out)),
+            Some(Err(Refused::Login)) => Err(Error::login_refused(mechanism)),
+            Some(Err(Refused::Malformed)) => Err(Error::malformed_response(mechanism)),
+            None => Err(Error::unknown_mechanism(mechanism, &offered)),
         }
+    }
+
+    /// The answer to [`Step::Authenticate`]. Whoever it is must also be a user of the node.
+    pub fn authenticated(&mut self, node: &Node, is_known: bool, out: &mut Output) -> Step {
+        let from_loopback = self.peer.address.ip().is_loopback();
+        let asked = self.asked.take().filter(|_| is_known);
+        let outcome = node.vouched_for(asked.as_deref(), from_loopback);
+        self.attempt = Some(outcome.is_ok());
+        match outcome {
+            Ok(user) => self.let_in(node, user, out),
+            Err(_) => refuse(&Error::login_refused(&self.mechanism), (10, 11), out),
+        }
+    }
+
+    fn let_in(&mut self, node: &Node, user: Arc<str>, out: &mut Output) -> Step {
+        self.user = Some(user);
         let Tune { channel_max, frame_max, heartbeat_s, .. } = node.tune;
         let tune = connection::Tune { channel_max, frame_max, heartbeat: heartbeat_s };
         out.method(0, &AMQPClass::Connection(connection::AMQPMethod::Tune(tune)));
         self.state = State::Tuning;
-        Ok(Step::Continue)
+        Step::Continue
     }
 
     fn read_client_properties(&mut self, properties: &FieldTable) {

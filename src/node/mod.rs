@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::broker::Settings;
 use parameters::{GlobalParameters, Parameters};
 use permissions::{Permissions, TopicKey, TopicPermissions};
-use users::User;
+use users::{Authn, User};
 use vhosts::Vhost;
 
 /// What a handshake and an administrator need to know of the node.
@@ -28,6 +28,8 @@ use vhosts::Vhost;
 pub struct Node {
     pub settings: Arc<Settings>,
     pub tune: Tune,
+    /// Who is asked about passwords, in this order; the node itself when there is nobody.
+    pub authn: Vec<Authn>,
     /// What connection.start offers; when there are none, what the profile does.
     pub mechanisms: Vec<String>,
     /// How many connections the node takes (behaviour C21).

@@ -52,6 +52,14 @@ impl User {
     }
 }
 
+/// Who knows whether somebody is who it says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authn {
+    Internal,
+    /// A service beside the node.
+    Http,
+}
+
 /// Why somebody was not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -65,16 +73,21 @@ impl Node {
     /// Checks a mechanism's response. `None` for a mechanism that does not exist.
     #[must_use]
     pub fn authenticate(&self, mechanism: &str, response: &[u8], from_loopback: bool) -> Option<Result<Arc<str>, Refused>> {
-        let credentials = match mechanism {
-            "PLAIN" => plain(response),
-            "AMQPLAIN" => amqplain(response),
+        let (name, password) = match mechanism {
             // V6.
-            "ANONYMOUS" => Some((self.anonymous_user.as_bytes(), self.anonymous_pass.as_bytes())),
-            _ => return None,
+            "ANONYMOUS" => (&*self.anonymous_user, self.anonymous_pass.as_bytes()),
+            _ => match credentials(mechanism, response)? {
+                Ok(credentials) => credentials,
+                Err(refused) => return Some(Err(refused)),
+            },
         };
-        let Some((name, password)) = credentials else { return Some(Err(Refused::Malformed)) };
-        let name = std::str::from_utf8(name).unwrap_or_default();
         Some(self.login(name, password, from_loopback).map(|user| Arc::clone(&user.name)).ok_or(Refused::Login))
+    }
+
+    /// Whether somebody beside the node has to be asked about passwords.
+    #[must_use]
+    pub fn asks_others(&self) -> bool {
+        self.authn.contains(&Authn::Http)
     }
 
     /// Logs in somebody whose name is certain already, by a certificate (behaviour C5).
@@ -100,6 +113,16 @@ impl Node {
     pub fn may_come_from(&self, user: &User, from_loopback: bool) -> bool {
         from_loopback || !self.loopback_users.contains(&*user.name)
     }
+}
+
+/// The name and the password that somebody gives. `None` for a mechanism without them.
+pub(super) fn credentials<'a>(mechanism: &str, response: &'a [u8]) -> Option<Result<(&'a str, &'a [u8]), Refused>> {
+    let found = match mechanism {
+        "PLAIN" => plain(response),
+        "AMQPLAIN" => amqplain(response),
+        _ => return None,
+    };
+    Some(found.map(|(name, password)| (std::str::from_utf8(name).unwrap_or_default(), password)).ok_or(Refused::Malformed))
 }
 
 /// `authorisation identity NUL user NUL password`; the first is ignored.

@@ -144,6 +144,11 @@ impl Handle {
         self.0.attempts.all()
     }
 
+    /// Whether this is a user's password; whether there is such a user is another question where somebody beside the node is asked.
+    pub async fn knows(&self, node: &Node, name: &str, password: &str) -> bool {
+        self.0.knows(node, name, password.as_bytes()).await
+    }
+
     pub fn count_attempt(&self, protocol: Protocol, succeeded: bool) {
         self.0.attempts.count(protocol, succeeded);
     }

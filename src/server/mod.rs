@@ -1,6 +1,7 @@
 //! The shell: sockets, tasks, timers, signals around the core. Everything that can block or fail lives here.
 
 mod attempts;
+mod authentication;
 mod broker_loop;
 mod clock;
 mod connection;
@@ -276,6 +277,7 @@ impl Server {
     /// A definitions file that is refused, an address that cannot be bound, signals that cannot be caught.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let hangup = hangup_signal()?;
+        config.authn().map_err(StartError)?;
         let mut node = config.node();
         let node_file = config.data_dir.as_deref().map(NodeFile::in_directory);
         let definitions = definitions::load(&config)?;

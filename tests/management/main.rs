@@ -4,6 +4,7 @@
 
 mod access;
 mod amqp;
+mod auth_http;
 mod bindings;
 mod channels;
 mod connections;

@@ -1,6 +1,7 @@
 //! Every key that has an effect: how it is set, how it is printed, what it means. Errors, suggestions, `leveret config` and
 //! docs/CONFIGURATION.md are made of these tables.
 
+mod authentication;
 mod broker;
 mod node;
 mod tls;
@@ -79,6 +80,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         node::LISTENERS,
         tls::TLS,
         tls::HTTPS,
+        authentication::AUTHENTICATION,
         broker::LIMITS,
         broker::USERS,
         broker::QUEUES,

@@ -92,6 +92,16 @@ struct Connection {
     /// Where the connection is counted; the node's own are not.
     place: Option<Place>,
     trusted: Option<Trusted>,
+    asking: Option<Asking>,
+}
+
+/// A name and a password that somebody beside the node is asked about.
+struct Asking {
+    name: String,
+    password: Vec<u8>,
+    /// What has come behind them, and in a read of how many bytes.
+    behind: Vec<Command>,
+    received: usize,
 }
 
 /// What a read brought.
@@ -139,6 +149,7 @@ pub(super) async fn serve(arrival: Arrival, shell: Arc<Shell>) {
         gated: false,
         place: None,
         trusted,
+        asking: None,
     };
     let why = connection.run(handshake_ends).await;
     if let Phase::Running(id, broker_loop) = &connection.phase {
@@ -252,6 +263,7 @@ impl Connection {
                     Read::Nothing => continue,
                     Read::Closed => return self.peer_closed(),
                 };
+                self.authenticate(handshake_ends).await?;
                 self.wait_for_room().await;
                 // A publisher at full speed never waits for its socket: without this, it would keep the thread, and the
                 // acks of consumers would be read late.
@@ -323,7 +335,17 @@ impl Connection {
         let mut commands = spare_commands();
         self.decoder.feed(bytes, &mut commands);
         self.account(self.decoder.memory());
+        self.proceed(commands, received);
+    }
+
+    /// Handles what has come in a read of so many bytes.
+    fn proceed(&mut self, mut commands: Vec<Command>, received: usize) {
         self.negotiate(&mut commands);
+        if let Some(asking) = &mut self.asking {
+            asking.received = received;
+            asking.behind = commands;
+            return;
+        }
         match &self.phase {
             Phase::Running(id, broker_loop) if !commands.is_empty() => {
                 self.gated = commands.iter().any(|c| matches!(c, Command::Publish(..)));
@@ -334,6 +356,38 @@ impl Connection {
             }
             _ => keep_commands(commands),
         }
+    }
+
+    /// Asks about a password where the handshake waits for that. Nothing is read meanwhile.
+    async fn authenticate(&mut self, handshake_ends: Instant) -> io::Result<()> {
+        let Some(Asking { name, password, behind, received }) = self.asking.take() else { return Ok(()) };
+        let node = self.shell.node();
+        let known = tokio::time::timeout_at(handshake_ends, self.shell.knows(&node, &name, &password)).await;
+        let known = known.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "handshake_timeout"))?;
+        let Phase::Negotiating(handshake) = &mut self.phase else { return Ok(()) };
+        let mut out = Output::default();
+        let step = handshake.authenticated(&self.shell.node(), known, &mut out);
+        self.count_attempt();
+        if let Step::Close { why } = step {
+            self.refused(&why);
+        }
+        send(&self.shared, &mut out);
+        self.proceed(behind, received);
+        Ok(())
+    }
+
+    fn count_attempt(&mut self) {
+        if let Phase::Negotiating(handshake) = &mut self.phase
+            && let (Some(succeeded), None) = (handshake.take_attempt(), &self.trusted)
+        {
+            self.shell.attempts.count(Protocol::Amqp, succeeded);
+        }
+    }
+
+    fn refused(&mut self, why: &str) {
+        tracing::info!(peer = %self.shared.peer, why, "handshake refused");
+        self.phase = Phase::Over;
+        self.shared.unanswered.store(true, Ordering::Release);
     }
 
     /// What TLS has agreed on, and the user that the client's certificate names.
@@ -385,16 +439,14 @@ impl Connection {
                 self.place = Some(Place { shell: Arc::downgrade(&self.shell), vhost, user });
             }
             drop(admitted);
-            if let (Some(succeeded), None) = (handshake.take_attempt(), &self.trusted) {
-                self.shell.attempts.count(Protocol::Amqp, succeeded);
-            }
+            self.count_attempt();
             match step {
                 Step::Continue => {}
-                Step::Close { why } => {
-                    tracing::info!(peer = %self.shared.peer, why, "handshake refused");
-                    self.phase = Phase::Over;
-                    self.shared.unanswered.store(true, Ordering::Release);
+                Step::Authenticate { name, password } => {
+                    self.asking = Some(Asking { name, password, behind: Vec::new(), received: 0 });
+                    break;
                 }
+                Step::Close { why } => self.refused(&why),
                 Step::Open { vhost, opened, heartbeat_s, connection_name } => {
                     self.heartbeat = Duration::from_secs(heartbeat_s.into());
                     let (name, user) = (self.name(), &opened.user);
