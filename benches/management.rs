@@ -89,7 +89,8 @@ async fn main() {
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     let server = Server::start(Config { amqp: any, http: any, ..Config::default() }).await.expect("a broker");
     let handle = server.handle();
-    let http = leveret::management::bind(handle.clone(), any).await.expect("the API").address;
+    let http =
+        leveret::management::bind(handle.clone(), leveret::shovel::Shovels::start(handle.clone()), any).await.expect("the API").address;
     let amqp = handle.listening().into_iter().find(|listening| listening.protocol == "amqp").expect("a listener").address.to_string();
     fill(amqp.parse().expect("an address")).await;
     println!("{QUEUES} queues, medians of {TIMES}");

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`amqp`] is the language; [`broker`] the core, one virtual host as a pure function of its inputs;
 //! [`node`] what is shared by virtual hosts, as pure; [`storage`] what survives a restart; [`server`] the shell with the
-//! sockets; [`management`] the HTTP API around it; [`ctl`] the commands that use it; [`client`] speaks AMQP to a broker; [`config`] what all of it can be told. One publish
+//! sockets; [`management`] the HTTP API around it; [`ctl`] the commands that use it; [`client`] speaks AMQP to a broker, as [`shovel`] does; [`config`] what all of it can be told. One publish
 //! goes `server::connection` → `amqp::decoder` → `server::broker_loop` →
 //! `broker::channel::publish` → `broker::exchange` → `broker::queue` → `broker::delivery`.
 
@@ -14,4 +14,5 @@ pub mod ctl;
 pub mod management;
 pub mod node;
 pub mod server;
+pub mod shovel;
 pub mod storage;

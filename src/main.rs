@@ -307,7 +307,8 @@ async fn serve_until_signal(config: Config, set_log_level: impl Fn(&str) -> Resu
     let handle = server.handle();
     handle.on_log_level(set_log_level);
     let address = handle.config().http;
-    let http = match leveret::management::bind(handle.clone(), address).await {
+    let shovels = leveret::shovel::Shovels::start(handle.clone());
+    let http = match leveret::management::bind(handle.clone(), shovels.clone(), address).await {
         Ok(http) => http,
         Err(error) => return fail(&error),
     };
@@ -336,6 +337,7 @@ async fn serve_until_signal(config: Config, set_log_level: impl Fn(&str) -> Resu
         () = handle.asked_to_stop() => {}
     }
     manager.stopping();
+    shovels.stop().await;
     server.stop().await;
     if let Ok(path) = control {
         let _ = std::fs::remove_file(path);

@@ -12,7 +12,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["broker", "node"]),
     ("storage", &["amqp", "broker"]),
     ("server", &["amqp", "broker", "node", "config", "storage"]),
-    ("management", &["amqp", "broker", "node", "config", "server", "client"]),
+    ("shovel", &["amqp", "broker", "node", "config", "server", "client"]),
+    ("management", &["amqp", "broker", "node", "config", "server", "client", "shovel"]),
     ("ctl", &["config"]),
 ];
 

@@ -253,6 +253,29 @@ impl<'a> Properties<'a> {
         out
     }
 
+    /// The same properties with these, by name, added or in their places; the values are as on the wire. Names that are no
+    /// property's count for nothing.
+    #[must_use]
+    pub fn with(self, values: &[(String, Vec<u8>)]) -> Vec<u8> {
+        let mut rest = self.0;
+        let flags = take_flags(&mut rest).unwrap_or(0);
+        let (mut new_flags, mut out) = (0_u16, vec![0, 0]);
+        for (flag, name) in IN_WIRE_ORDER.into_iter().zip(NAMES) {
+            let before = rest;
+            if flags & flag != 0 && take_value(&mut rest, flag).is_err() {
+                break;
+            }
+            let own = &before[..before.len() - rest.len()];
+            let given = values.iter().find(|(other, _)| other == name).map(|(_, value)| &value[..]);
+            if given.is_some() || flags & flag != 0 {
+                new_flags |= flag;
+                out.extend_from_slice(given.unwrap_or(own));
+            }
+        }
+        out[..2].copy_from_slice(&new_flags.to_be_bytes());
+        out
+    }
+
     /// The same properties with another reply_to.
     #[must_use]
     pub fn with_reply_to(self, reply_to: &[u8]) -> Vec<u8> {

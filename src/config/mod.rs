@@ -20,6 +20,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Map, Value as Json};
+
 use crate::broker::queue::QueueType;
 use crate::broker::queue::effective::Overflow;
 use crate::broker::settings::NODE_NAME;
@@ -188,6 +190,8 @@ pub struct Config {
     /// How often statistics are collected, in milliseconds.
     pub collect_statistics_interval_ms: u64,
     pub rates_mode: RatesMode,
+    /// By name: what their parameters would be.
+    pub shovels: BTreeMap<String, Map<String, Json>>,
 }
 
 impl Default for Config {
@@ -257,6 +261,7 @@ impl Default for Config {
             skip_unchanged_definitions: false,
             collect_statistics_interval_ms: 5000,
             rates_mode: RatesMode::default(),
+            shovels: BTreeMap::new(),
         }
     }
 }

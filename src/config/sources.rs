@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value as Json;
+
 use super::keys::{self, Key};
-use super::syntax::{self, Statement};
+use super::syntax::{self, Statement, segment};
 use super::{Config, ignored};
+use crate::node::parameters;
 
 /// How deep files may include each other.
 const INCLUDES_MAX: usize = 16;
@@ -157,7 +160,13 @@ impl Sources {
     pub fn config(&self) -> Result<Config, FileError> {
         let mut config = Config::default();
         self.apply(&mut config)?;
-        Ok(config)
+        let wrong = config.shovels.iter().filter_map(|(name, definition)| {
+            let refused = parameters::check(parameters::SHOVEL, name, &Json::Object(definition.clone())).err()?;
+            let why = refused.lines().skip(2).collect::<Vec<_>>().join("; ");
+            Some(format!("shovel.{}: {why}", segment(name)))
+        });
+        let wrong: Vec<String> = wrong.collect();
+        if wrong.is_empty() { Ok(config) } else { Err(FileError(wrong.join("\n"))) }
     }
 
     pub(super) fn apply(&self, config: &mut Config) -> Result<(), FileError> {

@@ -177,7 +177,7 @@ impl Caller {
         self.is(Tag::Administrator) || self.may_open(vhost)
     }
 
-    fn may_open(&self, vhost: &str) -> bool {
+    pub(super) fn may_open(&self, vhost: &str) -> bool {
         let key = (Arc::clone(&self.user.name), Arc::from(vhost));
         self.node.permissions.contains_key(&key)
     }

@@ -32,6 +32,7 @@ mod queues;
 mod rates;
 mod ring;
 mod serve;
+mod shovels;
 mod stats;
 mod system;
 mod table;
@@ -52,6 +53,7 @@ use serde::Serialize;
 use crate::node::password::PasswordHash;
 use crate::node::users::{User, UserLimits};
 use crate::server::Handle;
+use crate::shovel::Shovels;
 use amqp::Amqp;
 use error::ApiError;
 use rates::Rates;
@@ -63,6 +65,7 @@ pub use serve::{BindError, HttpServer, bind, bind_metrics};
 struct Api {
     handle: Handle,
     amqp: Arc<Amqp>,
+    shovels: Shovels,
     sessions: data_plane::Sessions,
     rates: Arc<Rates>,
     /// What the node is called.
@@ -77,9 +80,9 @@ struct Place {
 }
 
 impl Api {
-    fn new(handle: Handle) -> Self {
+    fn new(handle: Handle, shovels: Shovels) -> Self {
         let node = Arc::clone(&handle.node().settings.node_name);
-        Self { amqp: Arc::default(), sessions: data_plane::Sessions::default(), rates: Rates::start(&handle), node, handle }
+        Self { amqp: Arc::default(), shovels, sessions: data_plane::Sessions::default(), rates: Rates::start(&handle), node, handle }
     }
 
     /// A virtual host of this node.
@@ -121,7 +124,8 @@ fn router(api: Api) -> Router {
         .merge(consumers::routes())
         .merge(health::routes())
         .merge(features::routes())
-        .merge(tools::routes());
+        .merge(tools::routes())
+        .merge(shovels::routes());
     let data_plane = data_plane::routes(api.handle.node().settings.max_message_size);
     Router::new()
         .merge(page::routes())

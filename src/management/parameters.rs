@@ -21,6 +21,7 @@ use crate::broker::policy::Policy;
 use crate::node::definitions::{VHOST_LIMITS, limits_to_json};
 use crate::node::vhosts::{Vhost, VhostLimits};
 use crate::node::{Node, Refusal, parameters};
+use crate::shovel;
 
 /// The component of operator policies.
 const OPERATOR_POLICY: &str = "operator_policy";
@@ -119,6 +120,9 @@ async fn put_parameter(
         return Ok(put(policies::set(&api, &caller, &vhost, true, policy).await?));
     }
     parameters::check(&component, &name, &value).map_err(refused)?;
+    if component == parameters::SHOVEL {
+        shovel::check(&value, caller.name(), |vhost| caller.is_local || caller.may_open(vhost)).map_err(refused)?;
+    }
     let change = |node: &mut Node| {
         let known = node.vhost(&vhost).ok_or_else(|| Refusal::NoVhost(vhost.clone()))?;
         let is_new = match &*component {

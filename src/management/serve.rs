@@ -25,6 +25,7 @@ use super::body::MAX_BODY;
 use super::{Api, Local, metrics, router};
 use crate::server::tls::{Certificates, Source};
 use crate::server::{Ends, HTTPS, Handle, Listening};
+use crate::shovel::Shovels;
 
 /// Connections served at a time; those beyond wait to be accepted.
 const CONNECTIONS: usize = 1024;
@@ -55,7 +56,7 @@ impl std::error::Error for BindError {}
 ///
 /// # Errors
 /// An address that cannot be bound, certificates that cannot be served.
-pub async fn bind(handle: Handle, address: SocketAddr) -> Result<HttpServer, BindError> {
+pub async fn bind(handle: Handle, shovels: Shovels, address: SocketAddr) -> Result<HttpServer, BindError> {
     let listener = listen(&handle, "http", address).await?;
     let address = listener.1;
     let over_tls = match handle.config().https_listener() {
@@ -66,7 +67,7 @@ pub async fn bind(handle: Handle, address: SocketAddr) -> Result<HttpServer, Bin
         }
         None => None,
     };
-    let router = router(Api::new(handle)).layer(DefaultBodyLimit::max(MAX_BODY));
+    let router = router(Api::new(handle, shovels)).layer(DefaultBodyLimit::max(MAX_BODY));
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     if let Some((listener, tls)) = over_tls {
         tokio::spawn(accept(listener, Some(tls), Arc::clone(&room), router.clone()));

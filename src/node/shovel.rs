@@ -114,10 +114,10 @@ fn uri_refused(uri: &str) -> Option<String> {
     let why = match uri.split_once("://") {
         None => "{unable_to_parse_uri,no_scheme}".to_owned(),
         Some(("amqp" | "amqps", rest)) => {
-            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let vhost = path.split(['?', '#']).next().unwrap_or_default();
-            let host = authority.split(['?', '#']).next().unwrap_or_default();
-            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            // Parameters may have slashes in them, such as paths of certificates.
+            let rest = rest.split(['?', '#']).next().unwrap_or_default();
+            let (authority, vhost) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
             // What is behind the last bracket: the colons of an IPv6 address are no port's.
             let behind = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
             let port = behind.rsplit_once(':').map(|(_, port)| port);
@@ -190,6 +190,7 @@ mod tests {
         assert_eq!(with(json!({"dest-publish-properties": 5})), "dest-publish-properties not a list 5");
         assert_eq!(with(json!({"src-uri": "amqp:///a/b"})), "\"amqp:///a/b\" not a valid URI: {{invalid_vhost,\"a/b\"},\"amqp:///a/b\"}");
         assert_eq!(with(json!({"src-uri": ""})), "\"\" not a valid URI: {{unable_to_parse_uri,no_scheme},[]}");
+        assert_eq!(with(json!({"src-uri": "amqps://h?cacertfile=/a/b.pem"})), "");
         assert!(with(json!({"src-uri": "amqp://h:x"})).starts_with("\"amqp://h:x\" not a valid URI: {"));
     }
 }

@@ -60,6 +60,12 @@ impl Handle {
         self.0.change_node(change).await
     }
 
+    /// The node, to be waited for whenever it changes.
+    #[must_use]
+    pub fn on_node(&self) -> watch::Receiver<Arc<Node>> {
+        self.0.node_told.subscribe()
+    }
+
     /// Has something done with a virtual host, or found out about it, while nothing else happens there. Whatever anybody has been
     /// told by now has happened before. `None` when there is no such virtual host.
     pub async fn ask<T: Send + 'static>(&self, vhost: &str, question: impl FnOnce(&mut Asked<'_>) -> T + Send + 'static) -> Option<T> {

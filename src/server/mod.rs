@@ -81,6 +81,8 @@ struct Shell {
     settings: Arc<Settings>,
     /// What does: replaced as a whole.
     node: RwLock<Arc<Node>>,
+    /// The same, for who waits for it to change.
+    node_told: watch::Sender<Arc<Node>>,
     node_file: Option<NodeFile>,
     /// Held by who changes the node.
     changing: tokio::sync::Mutex<()>,
@@ -327,9 +329,11 @@ impl Server {
         }
         let certificates = certificates(&config)?;
         let controls = Controls::new(&config);
+        let node = Arc::new(node);
         let shell = Arc::new(Shell {
             settings,
-            node: RwLock::new(Arc::new(node)),
+            node_told: watch::Sender::new(Arc::clone(&node)),
+            node: RwLock::new(node),
             node_file,
             changing: tokio::sync::Mutex::default(),
             loops: RwLock::new(loops.into()),

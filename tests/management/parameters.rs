@@ -120,7 +120,12 @@ fn who_may() {
         refused(user.put("/api/global-parameters/a", &json!({"value": 1})));
     }
     let policymaker = user(&http, "policymaker", "v");
-    policymaker.put("/api/parameters/shovel/v/s", &json!({"value": shovel()})).is(201);
+    // Nobody logs in at the node itself: it has to be a virtual host that is open to who defines the shovel.
+    let reason = "Validation failed\n\nuser \"policymaker\" may not connect to vhost \"/\"\n";
+    policymaker.put("/api/parameters/shovel/v/s", &json!({"value": shovel()})).refuses(400, "bad_request", reason);
+    let mut own = shovel();
+    own["src-uri"] = json!("amqp:///v");
+    policymaker.put("/api/parameters/shovel/v/s", &json!({"value": own})).is(201);
     policymaker.put("/api/global-parameters/a", &json!({"value": 1})).is(201);
     assert_eq!(policymaker.get("/api/parameters?columns=name").ok(), json!([{"name": "s"}]), "of its own virtual hosts");
     refused(policymaker.get("/api/parameters/shovel/%2F/other"));

@@ -4,6 +4,7 @@
 mod authentication;
 mod broker;
 mod node;
+mod shovels;
 mod tls;
 
 use std::collections::BTreeSet;
@@ -86,6 +87,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         broker::QUEUES,
         node::DEFINITIONS,
         node::STATISTICS,
+        shovels::SHOVELS,
     ]
     .into_iter()
     .flatten()

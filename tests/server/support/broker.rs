@@ -107,6 +107,11 @@ impl Home {
         self.start_with(leveret())
     }
 
+    /// Serving AMQP at this address.
+    pub(crate) fn start_at(&self, amqp: SocketAddr) -> Broker {
+        Broker::launch_at(self.settle(leveret()), Arc::clone(&self.scratch), &amqp.to_string())
+    }
+
     /// With a command that ends up as the broker's.
     pub(crate) fn start_with(&self, command: Command) -> Broker {
         Broker::launch(self.settle(command), Arc::clone(&self.scratch))
@@ -129,12 +134,15 @@ impl Broker {
     }
 
     /// Adds to a command line what makes it a test's broker, and waits until it serves.
-    pub(crate) fn launch(mut command: Command, scratch: impl Into<Arc<Scratch>>) -> Self {
-        let scratch = scratch.into();
+    pub(crate) fn launch(command: Command, scratch: impl Into<Arc<Scratch>>) -> Self {
+        Self::launch_at(command, scratch.into(), "127.0.0.1:0")
+    }
+
+    fn launch_at(mut command: Command, scratch: Arc<Scratch>, amqp: &str) -> Self {
         let ready = scratch.path("ready.json");
         let _ = fs::remove_file(&ready);
         let log = fs::File::create(scratch.path("log")).expect("a log file");
-        command.args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ready-file"]).arg(&ready);
+        command.args(["--amqp", amqp, "--http", "127.0.0.1:0", "--ready-file"]).arg(&ready);
         // For what it leaves there when it is killed.
         command.env("XDG_RUNTIME_DIR", scratch.path(""));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
