@@ -52,7 +52,6 @@ pub(crate) struct Broker {
     tls_address: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
     /// The HTTP API over TLS.
-    #[allow(dead_code, reason = "the tests of the HTTP API use it")]
     https: Option<SocketAddr>,
     scratch: Arc<Scratch>,
 }
@@ -168,7 +167,6 @@ impl Broker {
         self.http
     }
 
-    #[allow(dead_code, reason = "the tests of the HTTP API use it")]
     pub(crate) fn https(&self) -> SocketAddr {
         self.https.expect("a broker with HTTPS")
     }
