@@ -1,6 +1,6 @@
 //! The PROXY protocol, versions 1 and 2: a header before everything else by which a proxy says whose connection it passes on.
 //!
-//! https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. Nothing behind the header is taken out of the socket.
+//! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>. Nothing behind the header is taken out of the socket.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
