@@ -7,7 +7,7 @@ _leveret_ctl_commands() {
 
 _leveret() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} word command=
-    local serve='--amqp --amqps --tls --unix --http --metrics --data-dir --in-memory --config --compat --ready-file --log'
+    local serve='--amqp --amqps --tls --unix --http --https --metrics --data-dir --in-memory --config --compat --ready-file --log'
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
         serve | config | repair | ctl | help) command=$word && break ;;
@@ -20,7 +20,7 @@ _leveret() {
     --log) COMPREPLY=($(compgen -W 'error warning info debug trace none' -- "$current")) && return ;;
     --data-dir) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$current")) && return ;;
     --unix | --config | --ready-file | --check) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$current")) && return ;;
-    --amqp | --amqps | --http | --metrics) return ;;
+    --amqp | --amqps | --http | --https | --metrics) return ;;
     esac
     case $command in
     '') COMPREPLY=($(compgen -W "serve config repair ctl help $serve --help --version" -- "$current")) ;;

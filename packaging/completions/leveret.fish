@@ -18,6 +18,7 @@ complete -c leveret -n "$serving" -x -l amqps -d 'Address to serve AMQP over TLS
 complete -c leveret -n "$serving" -x -l tls -a auto -d 'Where the certificate comes from'
 complete -c leveret -n "$serving" -r -F -l unix -d 'Socket to serve AMQP on'
 complete -c leveret -n "$serving" -x -l http -d 'Address to serve the HTTP API on'
+complete -c leveret -n "$serving" -x -l https -d 'Address to serve the HTTP API over TLS on'
 complete -c leveret -n "$serving" -x -l metrics -d 'Address to serve metrics for Prometheus on'
 complete -c leveret -n "$serving" -x -l data-dir -a '(__fish_complete_directories)' -d 'Directory for what is to survive'
 complete -c leveret -n "$serving" -l in-memory -d 'Keep everything in memory'

@@ -11,6 +11,7 @@ _leveret() {
         '--tls[where the certificate comes from]:source:(auto)'
         '--unix[socket to serve AMQP on]:path:_files'
         '--http[address to serve the HTTP API on]:address:'
+        '--https[address to serve the HTTP API over TLS on]:address:'
         '--metrics[address to serve metrics for Prometheus on]:address:'
         '(--in-memory)--data-dir[directory for what is to survive]:directory:_directories'
         '(--data-dir)--in-memory[keep everything in memory]'
