@@ -19,6 +19,8 @@ const BUILT_IN: &[&str] = &[
     "rabbitmq_prometheus",
     "rabbitmq_random_exchange",
     "rabbitmq_recent_history_exchange",
+    "rabbitmq_shovel",
+    "rabbitmq_shovel_management",
     "rabbitmq_web_dispatch",
 ];
 

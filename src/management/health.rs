@@ -182,10 +182,15 @@ async fn ok(_: Caller) -> Response {
     fine()
 }
 
-/// A node that listens serves until it stops. These checks tell nothing that a connection would not, so that load balancers need
+/// Whether clients are let in.
+fn lets_clients_in(api: &Api) -> bool {
+    api.handle.is_running() && !api.handle.is_suspended()
+}
+
+/// A node that listens serves until it stops, or is told to turn clients away. These checks tell nothing that a connection would not, so that load balancers need
 /// no user for them, as in RabbitMQ.
 async fn is_in_service(State(api): State<Api>) -> Result<Response, ApiError> {
-    if api.handle.is_stopping() {
+    if !lets_clients_in(&api) {
         return Err(failed("this rabbit node is not currently available to serve", json!({})));
     }
     Ok(fine())
@@ -210,7 +215,7 @@ async fn below_connection_limit(State(api): State<Api>) -> Result<Response, ApiE
 }
 
 async fn ready_to_serve_clients(State(api): State<Api>) -> Result<Response, ApiError> {
-    if api.handle.is_stopping() {
+    if !lets_clients_in(&api) {
         return Err(failed("the rabbit node is not currently available to serve", json!({})));
     }
     if !api.handle.listening().iter().any(|listening| matches!(listening.protocol, "amqp" | "amqp/ssl")) {

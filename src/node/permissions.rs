@@ -1,5 +1,6 @@
 //! Who may do what in a virtual host (behaviour P6, P7), and what of it a broker is told.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Node;
@@ -50,6 +51,26 @@ impl TopicPermissions {
 /// A name as the part of a pattern that matches it.
 fn escape(name: &str) -> String {
     fancy_regex::escape(name).into_owned()
+}
+
+/// The users, with the virtual hosts, whose rights are others in `after` than in `before`, where they are known in both.
+#[must_use]
+pub fn changed_rights(before: &Node, after: &Node) -> BTreeSet<(Arc<str>, Arc<str>)> {
+    let patterns =
+        |permissions: &Permissions| [&permissions.configure, &permissions.write, &permissions.read].map(|p| p.source().to_owned());
+    let of_user = |node: &Node, key: &(Arc<str>, Arc<str>)| node.permissions.get(key).map(patterns);
+    let of_topic = |node: &Node, key: &TopicKey| node.topic_permissions.get(key).map(|topic| [topic.write.clone(), topic.read.clone()]);
+    let is_another = |name: &str| match (before.user(name), after.user(name)) {
+        (Some(before), Some(after)) => !Arc::ptr_eq(before, after),
+        _ => false,
+    };
+    let users = before.permissions.keys().chain(after.permissions.keys());
+    let users = users.filter(|key| is_another(&key.0) || of_user(before, key) != of_user(after, key)).cloned();
+    let topics = before.topic_permissions.keys().chain(after.topic_permissions.keys());
+    let topics = topics.filter(|key| of_topic(before, key) != of_topic(after, key));
+    let topics = topics.map(|(user, vhost, _)| (Arc::clone(user), Arc::clone(vhost)));
+    let known = |(user, _): &(Arc<str>, Arc<str>)| before.user(user).is_some() && after.user(user).is_some();
+    users.chain(topics).filter(known).collect()
 }
 
 impl Node {
@@ -115,5 +136,35 @@ mod tests {
         assert!(!rights.topics[0].write.allows("aXb-v.key"));
         assert!(node.clear_topic_permissions("a.b", "v", None));
         assert!(!node.clear_topic_permissions("a.b", "v", None));
+    }
+
+    #[test]
+    fn only_rights_that_have_changed_are_told() {
+        let mut before = node();
+        before.put_vhost(Vhost::new("w"));
+        let all = || Permissions::new(".*", ".*", ".*").expect("patterns");
+        before.put_user(User { name: "u".into(), password: PasswordHash::none(), tags: Vec::new(), limits: UserLimits::default() });
+        for (user, vhost) in [("a.b", "v"), ("a.b", "w"), ("u", "v")] {
+            before.set_permissions(user, vhost, all()).expect("both exist");
+        }
+        let changed = |change: &dyn Fn(&mut Node)| {
+            let mut after = before.clone();
+            change(&mut after);
+            changed_rights(&before, &after).into_iter().map(|(user, vhost)| format!("{user} {vhost}")).collect::<Vec<_>>()
+        };
+        assert!(changed(&|node| node.set_permissions("u", "v", all()).expect("both exist")).is_empty(), "the same");
+        assert_eq!(
+            changed(&|node| node.set_permissions("u", "v", Permissions::new("", "", "").expect("patterns")).expect("both exist")),
+            ["u v"]
+        );
+        assert_eq!(changed(&|node| drop(node.clear_permissions("a.b", "w"))), ["a.b w"]);
+        let topic = TopicPermissions::new("a", "b").expect("patterns");
+        assert_eq!(changed(&|node| node.set_topic_permissions("u", "v", "x", topic.clone()).expect("both exist")), ["u v"]);
+        let with_limit = |node: &mut Node| {
+            let limits = UserLimits { max_channels: Some(1), ..UserLimits::default() };
+            node.put_user(User { limits, ..User::clone(node.user("a.b").expect("a user")) });
+        };
+        assert_eq!(changed(&with_limit), ["a.b v", "a.b w"]);
+        assert!(changed(&|node| node.delete_user("u").expect("a user")).is_empty(), "who is gone is sent away instead");
     }
 }

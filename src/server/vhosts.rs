@@ -4,7 +4,8 @@ use std::sync::{Arc, Weak};
 
 use super::broker_loop::{BrokerLoop, Keeper};
 use super::{Shell, seed};
-use crate::broker::{Broker, Connections, Input};
+use crate::broker::{Broker, Connections, Input, Rights};
+use crate::node::permissions::changed_rights;
 use crate::node::vhosts::Vhost;
 use crate::node::{Node, Refusal};
 
@@ -110,6 +111,7 @@ impl Shell {
 
     /// Tells loops what has changed for them; returns when they know.
     async fn spread_node(self: &Arc<Self>, before: &Node, after: &Node) {
+        let changed = changed_rights(before, after);
         for broker_loop in self.loops().iter() {
             let vhost = broker_loop.vhost();
             let Some(now) = after.vhost(vhost) else {
@@ -120,12 +122,14 @@ impl Shell {
             let limits = was.is_none_or(|was| was.for_broker() != now.for_broker()).then(|| now.for_broker());
             let tracing = was.is_some_and(|was| was.tracing != now.tracing).then_some(now.tracing);
             let gone: Vec<Arc<str>> = before.users.keys().filter(|user| !after.users.contains_key(*user)).cloned().collect();
-            let rights: Vec<_> = after
-                .users
-                .keys()
-                .filter(|user| before.users.contains_key(*user))
-                .map(|user| (Arc::clone(user), Arc::new(after.rights(user, vhost).unwrap_or_else(crate::broker::Rights::none))))
+            let rights: Vec<_> = changed
+                .iter()
+                .filter(|(_, of)| **of == *vhost)
+                .map(|(user, _)| (Arc::clone(user), Arc::new(after.rights(user, vhost).unwrap_or_else(Rights::none))))
                 .collect();
+            if limits.is_none() && tracing.is_none() && gone.is_empty() && rights.is_empty() {
+                continue;
+            }
             broker_loop
                 .ask(move |asked| {
                     limits.into_iter().for_each(|limits| asked.handle(Input::SetLimits(limits)));

@@ -38,7 +38,8 @@ async fn fill(broker: &Broker) {
     http.put("/api/permissions/v/u", &json!({"configure": "", "write": "^w", "read": ".*"})).is(201);
     http.put("/api/topic-permissions/v/u", &json!({"exchange": "amq.topic", "write": "^w", "read": "^r"})).is(201);
     http.put("/api/global-parameters/g", &json!({"value": {"x": [1]}})).is(201);
-    let shovel = json!({"src-uri": "amqp://", "dest-uri": "amqp://", "src-queue": "q"});
+    // From where nobody is: a shovel that runs would declare its queue.
+    let shovel = json!({"src-uri": "amqp://127.0.0.1:1", "dest-uri": "amqp://127.0.0.1:1", "src-queue": "q"});
     http.put("/api/parameters/shovel/v/s", &json!({"value": shovel})).is(201);
     let policy = json!({"pattern": "^q", "definition": {"max-length": 9}, "priority": 3, "apply-to": "queues"});
     http.put("/api/policies/v/p", &policy).is(201);
