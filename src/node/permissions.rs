@@ -157,7 +157,7 @@ mod tests {
             changed(&|node| node.set_permissions("u", "v", Permissions::new("", "", "").expect("patterns")).expect("both exist")),
             ["u v"]
         );
-        assert_eq!(changed(&|node| drop(node.clear_permissions("a.b", "w"))), ["a.b w"]);
+        assert_eq!(changed(&|node| assert!(node.clear_permissions("a.b", "w"))), ["a.b w"]);
         let topic = TopicPermissions::new("a", "b").expect("patterns");
         assert_eq!(changed(&|node| node.set_topic_permissions("u", "v", "x", topic.clone()).expect("both exist")), ["u v"]);
         let with_limit = |node: &mut Node| {
