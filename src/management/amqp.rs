@@ -23,7 +23,20 @@ pub(super) enum Purpose {
     Publishing,
 }
 
-type Key = (Arc<str>, Arc<str>, Purpose);
+/// Whose connection it is. Somebody at the control socket is nobody who logs in under the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    user: Arc<str>,
+    is_local: bool,
+    vhost: Arc<str>,
+    purpose: Purpose,
+}
+
+impl Key {
+    fn of(caller: &Caller, vhost: &str, purpose: Purpose) -> Self {
+        Self { user: Arc::clone(&caller.user.name), is_local: caller.is_local, vhost: vhost.into(), purpose }
+    }
+}
 
 /// The node's connections to itself.
 #[derive(Debug, Default)]
@@ -39,7 +52,7 @@ const RESTING: usize = 16;
 impl Amqp {
     /// A channel of a caller's own, in a virtual host that it may open.
     pub(super) async fn channel(&self, handle: &Handle, caller: &Caller, vhost: &str, purpose: Purpose) -> Result<Channel, ApiError> {
-        let key = (Arc::clone(&caller.user.name), Arc::from(vhost), purpose);
+        let key = Key::of(caller, vhost, purpose);
         if let Some(connection) = self.kept(&key)
             && let Ok(channel) = connection.channel().await
         {
@@ -64,7 +77,7 @@ impl Amqp {
 
     /// A channel that publishes with confirms; to be given back when nothing went wrong on it.
     pub(super) async fn confirming(&self, handle: &Handle, caller: &Caller, vhost: &str) -> Result<Channel, ApiError> {
-        let key = (Arc::clone(&caller.user.name), Arc::from(vhost), Purpose::Publishing);
+        let key = Key::of(caller, vhost, Purpose::Publishing);
         let rested = if self.kept(&key).is_some() { self.confirming.lock().get_mut(&key).and_then(Vec::pop) } else { None };
         if let Some(channel) = rested.filter(Channel::is_open) {
             return Ok(channel);
@@ -75,7 +88,7 @@ impl Amqp {
     }
 
     pub(super) fn give_back(&self, caller: &Caller, vhost: &str, channel: Channel) {
-        let key = (Arc::clone(&caller.user.name), Arc::from(vhost), Purpose::Publishing);
+        let key = Key::of(caller, vhost, Purpose::Publishing);
         let mut confirming = self.confirming.lock();
         let resting = confirming.entry(key).or_default();
         if resting.len() < RESTING {

@@ -137,3 +137,16 @@ fn what_it_refuses() {
     assert!(nobody.err.starts_with("*** Could not connect: "), "{nobody:?}");
     assert!(admin.run(&["help"]).out.contains("declare queue name=..."));
 }
+
+/// The commands act as nobody who can log in, whatever somebody is called.
+#[test]
+fn a_user_with_the_name_of_the_commands_is_a_user() {
+    let (tools, broker) = running();
+    let admin = Admin { tools: &tools, port: broker.http().port().to_string() };
+    admin.says(&["declare", "queue", "name=q"], "queue declared\n");
+    admin.says(&["declare", "user", "name=rmq-cli", "password=p", "tags=management"], "user declared\n");
+    admin.says(&["declare", "permission", "vhost=/", "user=rmq-cli", "configure=", "write=", "read="], "permission declared\n");
+    assert_eq!(tools.run(&["rabbitmqctl", "purge_queue", "q"]).code, 0);
+    let refused = admin.run(&["-u", "rmq-cli", "-p", "p", "purge", "queue", "name=q"]);
+    assert!(refused.code != 0 && refused.err.contains("Access refused"), "{refused:?}");
+}
