@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 
 use crate::amqp::{AMQPClass, channel};
 use crate::client::{self, Channel};
@@ -42,6 +43,14 @@ struct Session {
     unsettled: BTreeSet<u64>,
     /// Nothing more comes: it ends with its last settlement.
     is_complete: bool,
+    /// What ends it when its time is up.
+    timer: Option<AbortHandle>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.timer.iter().for_each(AbortHandle::abort);
+    }
 }
 
 /// The answers of all users.
@@ -66,20 +75,21 @@ impl Sessions {
     pub(super) fn open(&self, owner: Owner<'_>, channel: Channel) -> u64 {
         let id = new_id();
         let (user, vhost) = (Arc::clone(owner.user), owner.vhost.to_owned());
-        self.0.lock().insert(id, Session { user, vhost, channel, unsettled: BTreeSet::new(), is_complete: false });
+        self.0.lock().insert(id, Session { user, vhost, channel, unsettled: BTreeSet::new(), is_complete: false, timer: None });
         id
     }
 
     /// Nothing more comes to a session: it ends with its last settlement, or when its time is up.
     pub(super) fn complete(&self, id: u64, time: Duration) {
-        if let Some(session) = self.0.lock().get_mut(&id) {
-            session.is_complete = true;
-        }
         let sessions = self.clone();
-        tokio::spawn(async move {
+        let timer = tokio::spawn(async move {
             tokio::time::sleep(time).await;
             sessions.close(id);
         });
+        match self.0.lock().get_mut(&id) {
+            Some(session) => (session.is_complete, session.timer) = (true, Some(timer.abort_handle())),
+            None => timer.abort(),
+        }
     }
 
     /// The token of a delivery of this session.
