@@ -1,6 +1,7 @@
 //! Field tables in JSON, as RabbitMQ's HTTP API and definitions have them.
 
-use serde_json::{Map, Value as Json, json};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use serde_json::{Map, Value as Json};
 
 use crate::amqp::table::MAX_DEPTH;
 use crate::amqp::{AMQPValue, FieldArray, FieldTable};
@@ -47,38 +48,71 @@ fn to_value(value: &Json, depth: usize) -> Result<AMQPValue, String> {
     })
 }
 
-/// A table as JSON; texts that are not UTF-8 lose what is not.
-#[must_use]
-pub fn of_table(table: &FieldTable) -> Json {
-    Json::Object(table.inner().iter().map(|(key, value)| (key.to_string(), of_value(value))).collect())
+/// A table as a JSON object, written without making one; texts that are not UTF-8 lose what is not.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'a>(pub &'a FieldTable);
+
+impl Serialize for Table<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let entries = self.0.inner();
+        let mut map = serializer.serialize_map(Some(entries.len()))?;
+        for (name, value) in entries {
+            map.serialize_entry(name.as_str(), &Written(value))?;
+        }
+        map.end()
+    }
 }
 
-fn of_value(value: &AMQPValue) -> Json {
-    let text = |bytes: &[u8]| Json::String(String::from_utf8_lossy(bytes).into_owned());
-    match value {
-        AMQPValue::Boolean(value) => json!(value),
-        AMQPValue::ShortShortInt(value) => json!(value),
-        AMQPValue::ShortShortUInt(value) => json!(value),
-        AMQPValue::ShortInt(value) => json!(value),
-        AMQPValue::ShortUInt(value) => json!(value),
-        AMQPValue::LongInt(value) => json!(value),
-        AMQPValue::LongUInt(value) => json!(value),
-        AMQPValue::LongLongInt(value) => json!(value),
-        AMQPValue::Timestamp(value) => json!(value),
-        AMQPValue::Float(value) => json!(value),
-        AMQPValue::Double(value) => json!(value),
-        AMQPValue::DecimalValue(decimal) => json!(f64::from(decimal.value) / 10f64.powi(i32::from(decimal.scale))),
-        AMQPValue::ShortString(value) => json!(value.as_str()),
-        AMQPValue::LongString(value) => text(value.as_bytes()),
-        AMQPValue::ByteArray(value) => text(value.as_slice()),
-        AMQPValue::FieldArray(values) => values.as_slice().iter().map(of_value).collect(),
-        AMQPValue::FieldTable(table) => of_table(table),
-        AMQPValue::Void => Json::Null,
+struct Written<'a>(&'a AMQPValue);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            AMQPValue::Boolean(value) => serializer.serialize_bool(*value),
+            AMQPValue::ShortShortInt(value) => serializer.serialize_i8(*value),
+            AMQPValue::ShortShortUInt(value) => serializer.serialize_u8(*value),
+            AMQPValue::ShortInt(value) => serializer.serialize_i16(*value),
+            AMQPValue::ShortUInt(value) => serializer.serialize_u16(*value),
+            AMQPValue::LongInt(value) => serializer.serialize_i32(*value),
+            AMQPValue::LongUInt(value) => serializer.serialize_u32(*value),
+            AMQPValue::LongLongInt(value) => serializer.serialize_i64(*value),
+            AMQPValue::Float(value) => serializer.serialize_f32(*value),
+            AMQPValue::Double(value) => serializer.serialize_f64(*value),
+            AMQPValue::DecimalValue(value) => serializer.serialize_f64(f64::from(value.value) / 10f64.powi(i32::from(value.scale))),
+            AMQPValue::ShortString(value) => serializer.serialize_str(value.as_str()),
+            AMQPValue::LongString(value) => serializer.serialize_str(&String::from_utf8_lossy(value.as_bytes())),
+            AMQPValue::ByteArray(value) => serializer.serialize_str(&String::from_utf8_lossy(value.as_slice())),
+            AMQPValue::Timestamp(value) => serializer.serialize_u64(*value),
+            AMQPValue::FieldTable(value) => Table(value).serialize(serializer),
+            AMQPValue::FieldArray(value) => Array(value).serialize(serializer),
+            AMQPValue::Void => serializer.serialize_none(),
+        }
     }
+}
+
+struct Array<'a>(&'a FieldArray);
+
+impl Serialize for Array<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let values = self.0.as_slice();
+        let mut sequence = serializer.serialize_seq(Some(values.len()))?;
+        for value in values {
+            sequence.serialize_element(&Written(value))?;
+        }
+        sequence.end()
+    }
+}
+
+/// A table as JSON.
+#[must_use]
+pub fn of_table(table: &FieldTable) -> Json {
+    serde_json::to_value(Table(table)).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn entries(json: Json) -> Map<String, Json> {
@@ -104,5 +138,22 @@ mod tests {
             deep = json!([deep]);
         }
         assert_eq!(to_table(&entries(json!({"k": deep}))), Err("arguments nest too deeply".to_owned()));
+    }
+
+    #[test]
+    fn values_of_every_kind() {
+        let mut inner = FieldTable::default();
+        inner.insert("n".into(), AMQPValue::LongLongInt(-5));
+        let mut array = FieldArray::default();
+        array.push(AMQPValue::Boolean(true));
+        array.push(AMQPValue::Void);
+        let mut table = FieldTable::default();
+        table.insert("text".into(), AMQPValue::LongString("a\u{e4}".into()));
+        table.insert("table".into(), AMQPValue::FieldTable(inner));
+        table.insert("array".into(), AMQPValue::FieldArray(array));
+        table.insert("time".into(), AMQPValue::Timestamp(7));
+        table.insert("bytes".into(), AMQPValue::ByteArray(vec![0xff, b'a'].into()));
+        let json = serde_json::to_string(&Table(&table)).expect("JSON");
+        assert_eq!(json, r#"{"array":[true,null],"bytes":"�a","table":{"n":-5},"text":"aä","time":7}"#);
     }
 }

@@ -167,6 +167,12 @@ impl Caller {
         self.node.vhosts.keys().cloned().collect()
     }
 
+    /// Whether lists of connections and channels show it those of a user: who is no monitor sees its own.
+    pub(super) fn shows(&self) -> impl Fn(&str) -> bool + Send + 'static {
+        let only = (!self.is(Tag::Monitoring)).then(|| Arc::clone(&self.user.name));
+        move |owner| only.as_ref().is_none_or(|only| **only == *owner)
+    }
+
     /// Whether lists that go over virtual hosts show it this one.
     pub(super) fn sees(&self, vhost: &str) -> bool {
         self.is(Tag::Monitoring) || self.may_open(vhost)

@@ -15,9 +15,9 @@ use super::declare::exchange_name;
 use super::error::ApiError;
 use super::list::{self, Row};
 use super::query::Query;
-use super::table::Table;
 use crate::amqp::FieldTable;
 use crate::broker::Broker;
+use crate::broker::json::Table;
 use crate::broker::view::{BindingView, DestinationKind};
 
 pub(super) fn routes() -> Router<Api> {

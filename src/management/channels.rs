@@ -18,7 +18,6 @@ use super::query::Query;
 use super::stats::{self, CHANNEL, Counted, Details, Stats};
 use super::{Api, Place};
 use crate::broker::view::ChannelView;
-use crate::node::users::Tag;
 
 pub(super) fn routes() -> Router<Api> {
     Router::new().route("/channels", get(list)).route("/channels/{name}", get(show)).route("/vhosts/{vhost}/channels", get(list_of_vhost))
@@ -143,11 +142,10 @@ async fn list_of_vhost(State(api): State<Api>, caller: Caller, Path(vhost): Path
 
 /// Who is no monitor sees what is their own.
 async fn answer(api: &Api, caller: &Caller, vhosts: Vec<Arc<str>>, query: Query) -> Result<Response, ApiError> {
-    let owner = (!caller.is(Tag::Monitoring)).then(|| Arc::clone(&caller.user.name));
     let mut rows = Vec::new();
     for vhost in vhosts {
-        let owner = owner.clone();
-        rows.extend(rows_where(api, &vhost, move |_, peer| owner.as_ref().is_none_or(|owner| *owner == peer.user)).await);
+        let shows = caller.shows();
+        rows.extend(rows_where(api, &vhost, move |_, peer| shows(&peer.user)).await);
     }
     list::respond_apart(rows, query).await
 }

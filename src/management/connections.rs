@@ -17,12 +17,11 @@ use super::format::Garbage;
 use super::list::{self, Row};
 use super::query::Query;
 use super::stats::{CONNECTION, Counted, Details};
-use super::table::Table;
 use super::{Api, Place};
 use crate::amqp::{AMQPValue, FieldTable};
+use crate::broker::json::Table;
 use crate::broker::view::{ConnectionView, QueueView};
 use crate::broker::{Broker, ConnectionId, Connections, Input};
-use crate::node::users::Tag;
 use crate::server::Wire;
 
 pub(super) fn routes() -> Router<Api> {
@@ -213,11 +212,10 @@ async fn list_of_vhost(State(api): State<Api>, caller: Caller, Path(vhost): Path
 
 /// Who is no monitor sees what is their own.
 async fn answer(api: &Api, caller: &Caller, vhosts: Vec<Arc<str>>, query: Query) -> Result<Response, ApiError> {
-    let owner = (!caller.is(Tag::Monitoring)).then(|| Arc::clone(&caller.user.name));
     let mut rows = Vec::new();
     for vhost in vhosts {
-        let owner = owner.clone();
-        rows.extend(rows_where(api, &vhost, move |view| owner.as_ref().is_none_or(|owner| *owner == view.user)).await);
+        let shows = caller.shows();
+        rows.extend(rows_where(api, &vhost, move |view| shows(&view.user)).await);
     }
     list::respond_apart(rows, query).await
 }

@@ -13,10 +13,10 @@ use super::connections::Peers;
 use super::error::ApiError;
 use super::list::{self, Row};
 use super::query::Query;
-use super::table::Table;
 use super::{Api, Place};
 use crate::amqp::FieldTable;
 use crate::broker::Broker;
+use crate::broker::json::Table;
 use crate::broker::view::ConsumerView;
 use crate::node::users::Tag;
 

@@ -15,8 +15,8 @@ use super::error::ApiError;
 use super::list::{self, Row};
 use super::query::Query;
 use super::stats::{self, Counted, EXCHANGE, Stats};
-use super::table::Table;
 use crate::broker::INTERNAL_USER;
+use crate::broker::json::Table;
 use crate::broker::view::ExchangeView;
 
 pub(super) fn routes() -> Router<Api> {

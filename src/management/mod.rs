@@ -35,7 +35,6 @@ mod serve;
 mod shovels;
 mod stats;
 mod system;
-mod table;
 mod tools;
 mod users;
 mod values;

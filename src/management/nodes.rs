@@ -129,8 +129,8 @@ fn row<'a>(api: &'a Api, counted: &'a Counted<{ NODE.len() }>, all: &'a Counted<
     let config = handle.config();
     let version = handle.node().settings.profile.version;
     let alarms = handle.alarms();
-    let (read_bytes, written_bytes) = system::disk_bytes();
-    let fd_total = system::open_files_limit();
+    let [read_bytes, written_bytes, fd_total] =
+        [system::read_bytes(), system::written_bytes(), system::open_files_limit()].map(Option::unwrap_or_default);
     let uptime = SystemTime::now().duration_since(handle.started()).unwrap_or_default().as_millis();
     let mut enabled_plugins = PLUGINS.to_vec();
     if config.event_exchange {
@@ -250,7 +250,7 @@ impl Breakdown {
             queues += api.handle.ask(vhost, |asked| asked.broker().memory()).await.unwrap_or(0);
         }
         let connections = api.handle.memory().used.saturating_sub(queues);
-        let resident = system::resident_bytes();
+        let resident = system::resident_bytes().unwrap_or_default();
         Self { queues, connections, other: resident.saturating_sub(queues + connections), resident }
     }
 

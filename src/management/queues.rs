@@ -18,8 +18,8 @@ use super::format::{Garbage, iso8601};
 use super::list::{self, Row};
 use super::query::Query;
 use super::stats::{self, Counted, Details, LENGTHS, QUEUE, Ranges, Stats};
-use super::table::Table;
 use super::{Api, Place};
+use crate::broker::json::Table;
 use crate::broker::queue::QueueType;
 use crate::broker::view::QueueView;
 

@@ -6,7 +6,6 @@
 mod metric;
 mod node;
 mod objects;
-mod process;
 mod scrape;
 mod text;
 

@@ -2,13 +2,13 @@
 //! types of queues apart.
 
 use super::metric::{Metric, counter, gauge, maybe, seconds};
-use super::process;
 use super::scrape::Scrape;
 use super::text::{Kind, Text};
 use crate::broker::Reason;
 use crate::broker::counters::{QueueCounters, Sizes, Strategy};
 use crate::broker::queue::QueueType;
 use crate::broker::view::Totals;
+use crate::management::system;
 
 /// A counter of the node, which is its own sum.
 macro_rules! churn {
@@ -28,31 +28,31 @@ pub(super) const CHURN: &[Metric<Scrape>] = &[
 ];
 
 pub(super) const NODE_COARSE: &[Metric<Scrape>] = &[
-    maybe(Kind::Gauge, "process_open_fds", "Open file descriptors", |_| process::open_files()),
+    maybe(Kind::Gauge, "process_open_fds", "Open file descriptors", |_| system::open_files()),
     maybe(Kind::Gauge, "process_open_tcp_sockets", "Open TCP sockets", |s| Some(s.handle.sockets() as u64)),
-    maybe(Kind::Gauge, "process_resident_memory_bytes", "Memory used in bytes", |_| process::resident_bytes()),
+    maybe(Kind::Gauge, "process_resident_memory_bytes", "Memory used in bytes", |_| system::resident_bytes()),
     maybe(Kind::Gauge, "disk_space_available_bytes", "Disk space available in bytes", |s| Some(s.handle.disk()?.free)),
-    maybe(Kind::Gauge, "erlang_processes_used", "Tasks that are alive", |_| Some(runtime().num_alive_tasks() as u64)),
+    maybe(Kind::Gauge, "erlang_processes_used", "Tasks that are alive", |_| Some(system::tasks().0)),
     maybe(Kind::Counter, "erlang_scheduler_context_switches_total", "Total number of context switches of the process's threads", |_| {
-        process::context_switches()
+        system::context_switches()
     }),
 ];
 
 pub(super) const NODE: &[Metric<Scrape>] = &[
-    maybe(Kind::Gauge, "process_max_fds", "Open file descriptors limit", |_| process::open_files_limit()),
+    maybe(Kind::Gauge, "process_max_fds", "Open file descriptors limit", |_| system::open_files_limit()),
     maybe(Kind::Gauge, "process_max_tcp_sockets", "Open TCP sockets limit", |s| {
-        let files = process::open_files_limit()?;
+        let files = system::open_files_limit()?;
         Some(s.handle.config().connection_max.map_or(files, |connections| files.min(connections as u64)))
     }),
     maybe(Kind::Gauge, "resident_memory_limit_bytes", "Memory high watermark in bytes", |s| Some(s.handle.memory().limit)),
     maybe(Kind::Gauge, "disk_space_available_limit_bytes", "Free disk space low watermark in bytes", |s| Some(s.handle.disk()?.limit)),
-    maybe(Kind::Gauge, "erlang_scheduler_run_queue", "Tasks that wait for a thread", |_| Some(runtime().global_queue_depth() as u64)),
+    maybe(Kind::Gauge, "erlang_scheduler_run_queue", "Tasks that wait for a thread", |_| Some(system::tasks().1)),
     seconds("erlang_uptime_seconds", "Node uptime", |s| s.handle.started().elapsed().unwrap_or_default().as_secs_f64()),
 ];
 
 pub(super) const PERSISTER: &[Metric<Scrape>] = &[
-    maybe(Kind::Counter, "io_read_bytes_total", "Total number of I/O bytes read", |_| process::read_bytes()),
-    maybe(Kind::Counter, "io_write_bytes_total", "Total number of I/O bytes written", |_| process::written_bytes()),
+    maybe(Kind::Counter, "io_read_bytes_total", "Total number of I/O bytes read", |_| system::read_bytes()),
+    maybe(Kind::Counter, "io_write_bytes_total", "Total number of I/O bytes written", |_| system::written_bytes()),
 ];
 
 pub(super) const TOTALS: &[Metric<Scrape>] = &[
@@ -77,13 +77,9 @@ pub(super) const MEMORY: &[Metric<Scrape>] = &[
         Some(s.handle.memory().used.saturating_sub(s.sum.totals.memory))
     }),
     maybe(Kind::Gauge, "memory_other_system_bytes", "What else is resident", |s| {
-        Some(process::resident_bytes()?.saturating_sub(s.handle.memory().used))
+        Some(system::resident_bytes()?.saturating_sub(s.handle.memory().used))
     }),
 ];
-
-fn runtime() -> tokio::runtime::RuntimeMetrics {
-    tokio::runtime::Handle::current().metrics()
-}
 
 /// Who this is: dashboards join all else with it.
 pub(super) fn identity(endpoint: &'static str, scrape: &Scrape, text: &mut Text) {
