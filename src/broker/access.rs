@@ -121,8 +121,13 @@ impl Broker {
         Error::access_refused(permission, resource, &self.opened(at.connection).user)
     }
 
-    /// Whether the user of a connection may have another channel, all its connections to this virtual host together.
-    pub(super) fn check_user_channels(&self, id: ConnectionId) -> Result<(), Error> {
+    /// Whether there may be another channel: of the node and of the connection's user, as far as this virtual host goes.
+    pub(super) fn check_channel_limits(&self, id: ConnectionId) -> Result<(), Error> {
+        if let Some(limit) = self.settings.channel_max_per_node
+            && self.connections.iter().flatten().map(|connection| connection.channels.len()).sum::<usize>() >= limit
+        {
+            return Err(Error::node_channel_limit_reached(&self.settings.node_name, limit));
+        }
         let opened = self.opened(id);
         let Some(limit) = opened.rights.max_channels else { return Ok(()) };
         let of_user = self.connections.iter().flatten().filter(|connection| connection.opened.user == opened.user);

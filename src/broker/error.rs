@@ -223,6 +223,11 @@ impl Error {
         Self::without_method(ReplyCode::NotAllowed, text)
     }
 
+    pub fn node_channel_limit_reached(node: &str, limit: usize) -> Self {
+        let text = format!("number of channels opened on node '{node}' has reached the maximum allowed limit of ({limit})");
+        Self::without_method(ReplyCode::NotAllowed, text)
+    }
+
     pub fn user_channel_limit_reached(user: &str, limit: usize) -> Self {
         let text = format!("number of channels opened for user '{user}' has reached the maximum allowed user limit of ({limit})");
         Self::without_method(ReplyCode::NotAllowed, text)

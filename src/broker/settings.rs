@@ -183,6 +183,8 @@ pub struct Settings {
     pub consumer_timeout: Option<u64>,
     /// How many consumers a channel may have (behaviour B14).
     pub consumer_max_per_channel: Option<usize>,
+    /// How many channels there may be, counted in each virtual host; `None` is no limit.
+    pub channel_max_per_node: Option<usize>,
     /// Bytes that may wait for a connection's socket before its consumers are given no more.
     pub outbox_high: usize,
     /// Bytes of memory that the head of a queue may take before what is behind it is left to the disk.
@@ -215,6 +217,7 @@ impl Default for Settings {
             default_queue_type: QueueType::default(),
             consumer_timeout: Some(1_800_000),
             consumer_max_per_channel: None,
+            channel_max_per_node: None,
             outbox_high: 1024 * 1024,
             page_window: 2 * 1024 * 1024,
             tracing: false,

@@ -83,6 +83,9 @@ impl Node {
     pub fn take_vhost(&mut self, entry: &Json) -> Result<(), String> {
         let name = text(entry, "name").ok_or("a virtual host without a name")?;
         let before = self.vhost(name);
+        if let (None, Some(limit)) = (before, self.vhost_max.filter(|limit| self.vhosts.len() >= *limit)) {
+            return Err(format!("cannot create vhost '{name}': vhost limit of {limit} is reached"));
+        }
         let mut vhost = before.map_or_else(|| Vhost::new(name), |vhost| Vhost::clone(vhost));
         let metadata = entry.get("metadata").unwrap_or(&Json::Null);
         let get = |key: &str| entry.get(key).or_else(|| metadata.get(key)).filter(|value| !value.is_null());

@@ -34,6 +34,8 @@ pub struct Node {
     pub mechanisms: Vec<String>,
     /// How many connections the node takes (behaviour C21).
     pub connection_max: Option<usize>,
+    /// How many virtual hosts there may be; `None` is no limit.
+    pub vhost_max: Option<usize>,
     /// Who may log in from this machine only (behaviour C10).
     pub loopback_users: BTreeSet<String>,
     /// Whom ANONYMOUS logs in (V6).

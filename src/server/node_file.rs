@@ -37,7 +37,10 @@ impl NodeFile {
         if sections.get("leveret_node") != Some(&VERSION.into()) {
             return Err(failed(&"the file is of another version"));
         }
+        // What is there stays, also where no more may come.
+        let vhost_max = node.vhost_max.take();
         definitions::take_all(node, &sections, salt).map_err(|why| failed(&why))?;
+        node.vhost_max = vhost_max;
         Ok(true)
     }
 

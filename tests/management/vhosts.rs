@@ -92,3 +92,32 @@ async fn connections_are_counted_by_user_and_by_virtual_host() {
     let why = amqp::connect(broker.address(), "guest", "/").await.expect_err("not permitted").to_string();
     assert!(why.contains("access to vhost '/' refused for user 'guest'"), "{why}");
 }
+
+/// `vhost_max`: no more than so many, and those that are there stay when it is lowered.
+#[test]
+fn there_may_be_so_many_virtual_hosts() {
+    let home = Home::with_config("vhost_max = 2\n");
+    let broker = home.start();
+    let http = Http::guest(broker.http());
+    http.put("/api/vhosts/v", &json!({})).is(201);
+    http.put("/api/vhosts/v", &json!({"description": "d"})).is(204);
+    let reason = "cannot create vhost 'w': vhost limit of 2 is reached";
+    http.put("/api/vhosts/w", &json!({})).refuses(400, "bad_request", reason);
+    http.post("/api/definitions", &json!({"vhosts": [{"name": "w"}]})).is(400);
+    broker.end(End::InOrder);
+    home.configure("vhost_max = 1\n");
+    let broker = home.start();
+    let http = Http::guest(broker.http());
+    assert_eq!(http.get("/api/vhosts?columns=name").ok(), json!([{"name": "/"}, {"name": "v"}]));
+    http.delete("/api/vhosts/v").is(204);
+}
+
+#[tokio::test]
+async fn a_node_may_have_so_many_channels() {
+    let broker = Broker::with_config("channel_max_per_node = 2\n");
+    let first = amqp::connect(broker.address(), "guest", "/").await.expect("connected");
+    let second = amqp::connect(broker.address(), "guest", "/").await.expect("connected");
+    let (_one, _two) = (first.channel().await.expect("a channel"), second.channel().await.expect("a channel"));
+    let why = first.channel().await.expect_err("two are the most").to_string();
+    assert!(why.contains("number of channels opened on node 'leveret@localhost' has reached the maximum allowed limit of (2)"), "{why}");
+}

@@ -227,7 +227,7 @@ impl Broker {
         if channel_max != 0 && opened >= usize::from(channel_max) {
             return Err(Error::channel_max_reached(opened, channel_max));
         }
-        self.check_user_channels(at.connection)?;
+        self.check_channel_limits(at.connection)?;
         match command {
             Command::Method(_, method) if matches!(method.class, AMQPClass::Channel(channel::AMQPMethod::Open(_))) => {
                 if let Some(connection) = self.connection(at.connection) {
