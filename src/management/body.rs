@@ -33,6 +33,11 @@ pub(super) async fn take_small(request: Request, next: Next) -> Response {
     }
 }
 
+/// What RabbitMQ says of a body that is.
+pub(super) fn too_large() -> ApiError {
+    ApiError::bad_request("Exceeded HTTP request body size limit")
+}
+
 /// A JSON object; no body is an empty one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields(pub(super) Map<String, Json>);
@@ -41,7 +46,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|_| ApiError::TooLarge)?;
+        let bytes = Bytes::from_request(request, state).await.map_err(|_| too_large())?;
         Self::parse(&bytes)
     }
 }

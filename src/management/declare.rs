@@ -59,6 +59,11 @@ async fn has_queue(api: &Api, vhost: &str, name: &str) -> bool {
     api.handle.ask(vhost, move |asked| asked.broker().has_queue(&name)).await.unwrap_or(false)
 }
 
+/// 404 when there is no such queue.
+pub(super) async fn check_queue(api: &Api, vhost: &str, name: &str) -> Result<(), ApiError> {
+    if has_queue(api, vhost, name).await { Ok(()) } else { Err(ApiError::NotFound) }
+}
+
 async fn has_exchange(api: &Api, vhost: &str, name: &str) -> bool {
     let name = name.to_owned();
     api.handle.ask(vhost, move |asked| asked.broker().has_exchange(&name)).await.unwrap_or(false)
@@ -92,9 +97,7 @@ async fn delete_queue(
     query: Query,
 ) -> Result<StatusCode, ApiError> {
     let channel = channel(&api, &caller, &vhost).await?;
-    if !has_queue(&api, &vhost, &name).await {
-        return Err(ApiError::NotFound);
-    }
+    check_queue(&api, &vhost, &name).await?;
     let delete =
         queue::Delete { queue: short(&name)?, if_unused: query.is_set("if-unused"), if_empty: query.is_set("if-empty"), nowait: false };
     call(&channel, AMQPClass::Queue(queue::AMQPMethod::Delete(delete))).await?;
@@ -103,9 +106,7 @@ async fn delete_queue(
 
 async fn purge_queue(State(api): State<Api>, caller: Caller, Path((vhost, name)): Path<(String, String)>) -> Result<StatusCode, ApiError> {
     let channel = channel(&api, &caller, &vhost).await?;
-    if !has_queue(&api, &vhost, &name).await {
-        return Err(ApiError::NotFound);
-    }
+    check_queue(&api, &vhost, &name).await?;
     let purge = queue::Purge { queue: short(&name)?, nowait: false };
     call(&channel, AMQPClass::Queue(queue::AMQPMethod::Purge(purge))).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -119,9 +120,7 @@ async fn act(
     fields: Fields,
 ) -> Result<StatusCode, ApiError> {
     caller.vhost(&vhost)?;
-    if !has_queue(&api, &vhost, &name).await {
-        return Err(ApiError::NotFound);
-    }
+    check_queue(&api, &vhost, &name).await?;
     fields.need(&["action"])?;
     match fields.text("action") {
         Some("sync" | "cancel_sync") => Ok(StatusCode::NO_CONTENT),

@@ -156,8 +156,7 @@ async fn take_in(api: &Api, caller: &Caller, vhost: Option<&str>, request: Reque
         return Err(ApiError::no_vhost());
     }
     let Some(form) = Form::of(request.headers()) else { return Ok(StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response()) };
-    let too_large = |_| ApiError::bad_request("Exceeded HTTP request body size limit");
-    let body = Bytes::from_request(request, &()).await.map_err(too_large)?;
+    let body = Bytes::from_request(request, &()).await.map_err(|_| super::body::too_large())?;
     let (definitions, redirect) = form.take_apart(&body);
     let sections = parse(definitions).ok_or_else(|| ApiError::bad_request("failed_to_parse_json"))?;
     api.handle.import(sections, vhost, caller.name()).await.map_err(|error| match error {

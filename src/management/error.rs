@@ -27,7 +27,7 @@ pub(super) enum ApiError {
     Missing(String),
     /// 412: it exists, but is not as was asked for.
     PreconditionFailed(String),
-    /// 413.
+    /// 413: a message that is larger than messages may be.
     TooLarge,
     /// 429: a queue refuses what would be too much for it.
     TooMany(String),
@@ -91,7 +91,7 @@ impl IntoResponse for ApiError {
             Self::Missing(reason) => (StatusCode::NOT_FOUND, "not_found", reason),
             Self::NotFound => (StatusCode::NOT_FOUND, "Object Not Found", "Not Found".to_owned()),
             Self::PreconditionFailed(reason) => (StatusCode::PRECONDITION_FAILED, "precondition_failed", reason),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "the request's body is too large".to_owned()),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "the message is too large".to_owned()),
             Self::TooMany(reason) => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", reason),
             Self::Unavailable(reason) => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason),
             Self::Failed(found) => return super::json(StatusCode::SERVICE_UNAVAILABLE, &found),

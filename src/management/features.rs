@@ -209,7 +209,7 @@ async fn reset_attempts(State(api): State<Api>, caller: Caller, Path(node): Path
 /// Checks a name and a password, and gives them back as a cookie.
 async fn login(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let body = Bytes::from_request(Request::new(body), &()).await.map_err(|_| ApiError::TooLarge)?;
+    let body = Bytes::from_request(Request::new(body), &()).await.map_err(|_| super::body::too_large())?;
     let form = Query::parse(&String::from_utf8_lossy(&body));
     let (Some(name), Some(password)) = (form.get("username"), form.get("password")) else {
         return Err(ApiError::Unauthenticated("Login failed"));
@@ -245,6 +245,14 @@ async fn members(State(api): State<Api>, caller: Caller, Path((vhost, queue)): P
     Ok(super::json(StatusCode::OK, &json!([{"Node Name": caller.node_name(), "Raft State": "leader"}])))
 }
 
+/// Whether a change of a quorum queue's members is about this node.
+async fn names_this_node(api: &Api, caller: &Caller, (vhost, queue): (&str, &str), fields: &Fields) -> Result<bool, ApiError> {
+    caller.administrator()?;
+    fields.need(&["node"])?;
+    quorum_queue(api, caller, vhost, queue).await?;
+    Ok(fields.text("node") == Some(caller.node_name()))
+}
+
 /// A queue is on this node already, and no other node is there.
 async fn add_member(
     State(api): State<Api>,
@@ -252,13 +260,10 @@ async fn add_member(
     Path((vhost, queue)): Path<(String, String)>,
     fields: Fields,
 ) -> Result<StatusCode, ApiError> {
-    caller.administrator()?;
-    fields.need(&["node"])?;
-    quorum_queue(&api, &caller, &vhost, &queue).await?;
-    match fields.text("node") {
-        Some(node) if node == caller.node_name() => Ok(StatusCode::NO_CONTENT),
-        _ => Err(ApiError::Unavailable("node_not_running".to_owned())),
+    if names_this_node(&api, &caller, (&vhost, &queue), &fields).await? {
+        return Ok(StatusCode::NO_CONTENT);
     }
+    Err(ApiError::Unavailable("node_not_running".to_owned()))
 }
 
 async fn delete_member(
@@ -267,14 +272,11 @@ async fn delete_member(
     Path((vhost, queue)): Path<(String, String)>,
     fields: Fields,
 ) -> Result<StatusCode, ApiError> {
-    caller.administrator()?;
-    fields.need(&["node"])?;
-    quorum_queue(&api, &caller, &vhost, &queue).await?;
-    match fields.text("node") {
-        Some(node) if node == caller.node_name() => Err(ApiError::Unavailable("last_node".to_owned())),
-        // Not a member is as was asked for.
-        _ => Ok(StatusCode::NO_CONTENT),
+    if names_this_node(&api, &caller, (&vhost, &queue), &fields).await? {
+        return Err(ApiError::Unavailable("last_node".to_owned()));
     }
+    // Not a member is as was asked for.
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn grow(caller: Caller, Path(node): Path<String>) -> Result<StatusCode, ApiError> {

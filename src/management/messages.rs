@@ -14,7 +14,7 @@ use super::Api;
 use super::amqp::{Purpose, closed};
 use super::auth::Caller;
 use super::body::Fields;
-use super::declare::exchange_name;
+use super::declare::{check_queue, exchange_name};
 use super::error::ApiError;
 use super::values::{properties_from_json, properties_of, properties_to_json};
 use crate::broker::Alarms;
@@ -110,9 +110,7 @@ async fn get(
     fields: Fields,
 ) -> Result<Response, ApiError> {
     caller.vhost(&vhost)?;
-    let name = queue.clone();
-    let exists = api.handle.ask(&vhost, move |asked| asked.broker().has_queue(&name)).await;
-    exists.filter(|exists| *exists).ok_or(ApiError::NotFound)?;
+    check_queue(&api, &vhost, &queue).await?;
     fields.need(&["ackmode", "count", "encoding"])?;
     let mode = fields.text("ackmode").and_then(AckMode::named).ok_or_else(|| ApiError::bad_request("Unsupported ackmode."))?;
     let number = |key: &str| match fields.get(key) {

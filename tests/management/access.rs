@@ -165,3 +165,18 @@ fn administrators_alone() {
     }
     assert_eq!(guest.get("/api/whoami").ok()["name"], "guest", "and nothing of it has happened");
 }
+
+/// A request for the API may have ten million bytes, and a message what a message may have.
+#[test]
+fn bodies_are_limited() {
+    let broker = Broker::with_config("max_message_size = 12000000\n");
+    let http = Http::guest(broker.http());
+    let body = vec![b' '; 10_000_001];
+    for address in ["/api/definitions", "/api/bindings/%2F/e/amq.topic/q/q"] {
+        http.send("POST", address, &[], &body).refuses(400, "bad_request", "Exceeded HTTP request body size limit");
+    }
+    http.put("/api/queues/%2F/q", &json!({})).is(201);
+    http.send("POST", "/v1/%2F/exchanges/amq.default?routing_key=q", &[], &body).is(201);
+    let answer = http.send("POST", "/v1/%2F/exchanges/amq.default?routing_key=q", &[], &vec![b' '; 12_000_001]);
+    answer.refuses(413, "payload_too_large", "the message is too large");
+}
