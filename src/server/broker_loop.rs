@@ -39,6 +39,8 @@ struct State {
     told: Vec<oneshot::Sender<()>>,
     /// Rounds so far.
     round: u64,
+    /// Bytes of the messages of this virtual host, as the node knows them.
+    memory: u64,
 }
 
 /// Where a loop brings what has to survive.
@@ -58,7 +60,6 @@ pub(super) struct BrokerLoop {
     state: Mutex<State>,
     /// Told when the inbox has room again.
     room: Notify,
-    memory: AtomicU64,
     clock: Clock,
     shell: OnceLock<Weak<Shell>>,
     storage: Option<Arc<Storage>>,
@@ -71,7 +72,7 @@ impl BrokerLoop {
         let storage = keeper.as_ref().map(|keeper| Arc::clone(&keeper.storage));
         let number = keeper.as_ref().map(|keeper| keeper.vhost);
         let effects = Effects::default();
-        let state = State { effects, connections: Vec::new(), taken: VecDeque::new(), broker, keeper, told: Vec::new(), round: 0 };
+        let state = State { effects, connections: Vec::new(), taken: VecDeque::new(), broker, keeper, told: Vec::new(), round: 0, memory: 0 };
         Self {
             storage,
             number,
@@ -81,7 +82,6 @@ impl BrokerLoop {
             inbox: Mutex::default(),
             state: Mutex::new(state),
             room: Notify::new(),
-            memory: AtomicU64::new(0),
             clock: Clock::default(),
             shell: OnceLock::new(),
         }
@@ -99,11 +99,6 @@ impl BrokerLoop {
     /// What the virtual host is called in the storage.
     pub(super) fn number(&self) -> Option<u32> {
         self.number
-    }
-
-    /// Bytes of the messages of this virtual host.
-    pub(super) fn memory(&self) -> u64 {
-        self.memory.load(Ordering::Relaxed)
     }
 
     pub(super) fn connected(self: &Arc<Self>, shared: Arc<Shared>, opened: Opened) -> ConnectionId {
@@ -260,6 +255,13 @@ impl BrokerLoop {
                 continue;
             }
             let freed = self.handle_taken(&mut state, &mut to_flush);
+            let shell = self.shell.get().and_then(Weak::upgrade);
+            if let Some(shell) = &shell {
+                // In the order of the rounds: what shrinks has grown before.
+                let memory = state.broker.memory();
+                let before = std::mem::replace(&mut state.memory, memory);
+                shell.queued.fetch_add(memory.wrapping_sub(before), Ordering::Relaxed);
+            }
             drop(state);
             self.settle_inbox(freed);
             for (connection, shared) in to_flush.drain(..) {
@@ -268,7 +270,7 @@ impl BrokerLoop {
                     self.inbox.lock().urgent.push_back(Submission::Flushed(connection, flushed.pending));
                 }
             }
-            if let Some(shell) = self.shell.get().and_then(Weak::upgrade) {
+            if let Some(shell) = shell {
                 shell.check_memory();
             }
         }
@@ -353,7 +355,6 @@ impl BrokerLoop {
         }
         state.taken = taken;
         state.hand_out(to_flush);
-        self.memory.store(state.broker.memory(), Ordering::Relaxed);
         self.clock.wake_at(state.broker.next_deadline());
         freed
     }
@@ -363,6 +364,7 @@ impl BrokerLoop {
 #[derive(Default)]
 struct Freed {
     bytes: usize,
+
     connections: Vec<ConnectionId>,
 }
 
