@@ -72,7 +72,8 @@ impl BrokerLoop {
         let storage = keeper.as_ref().map(|keeper| Arc::clone(&keeper.storage));
         let number = keeper.as_ref().map(|keeper| keeper.vhost);
         let effects = Effects::default();
-        let state = State { effects, connections: Vec::new(), taken: VecDeque::new(), broker, keeper, told: Vec::new(), round: 0, memory: 0 };
+        let state =
+            State { effects, connections: Vec::new(), taken: VecDeque::new(), broker, keeper, told: Vec::new(), round: 0, memory: 0 };
         Self {
             storage,
             number,
