@@ -85,7 +85,7 @@ struct Ctl {
 #[derive(Args)]
 struct Show {
     /// Only say what is wrong with a file, if anything is
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["amqp", "amqps", "tls", "unix", "http", "https", "data_dir", "in_memory", "config", "compat", "log"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["amqp", "amqps", "tls", "unix", "http", "https", "data_dir", "in_memory", "config", "compat", "test_api", "clock", "log"])]
     check: Option<PathBuf>,
     /// Say what each key means
     #[arg(long)]
@@ -161,6 +161,12 @@ struct Serve {
     /// RabbitMQ release whose version-dependent behaviour to show: permissive, 3.13, 4.0, 4.1 or 4.3 [default: permissive]
     #[arg(long, value_name = "PROFILE", value_parser = leveret::config::profile)]
     compat: Option<String>,
+    /// Serve /api/test: move time, inject faults, see what becomes of each message; for tests only
+    #[arg(long)]
+    test_api: bool,
+    /// Whose time messages live in: real, or virtual, which /api/test moves [default: real]
+    #[arg(long, value_name = "CLOCK", value_parser = ["real", "virtual"])]
+    clock: Option<String>,
     /// File to write {"amqp":…,"http":…,"metrics":…,"pid":…} to once the broker serves
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -210,6 +216,12 @@ impl Serve {
         }
         if let Some(profile) = &self.compat {
             sources.set("compat", profile, Origin::CommandLine("--compat"));
+        }
+        if self.test_api {
+            sources.set("test_api", "true", Origin::CommandLine("--test-api"));
+        }
+        if let Some(clock) = &self.clock {
+            sources.set("clock", clock, Origin::CommandLine("--clock"));
         }
         if let Some(level) = &self.log {
             ["log.default.level", "log.console.level"].into_iter().for_each(|key| sources.set(key, level, Origin::CommandLine("--log")));

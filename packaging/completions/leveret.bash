@@ -7,7 +7,7 @@ _leveret_ctl_commands() {
 
 _leveret() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} word command=
-    local serve='--amqp --amqps --tls --unix --http --https --metrics --data-dir --in-memory --config --compat --ready-file --log'
+    local serve='--amqp --amqps --tls --unix --http --https --metrics --data-dir --in-memory --config --compat --test-api --clock --ready-file --log'
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
         serve | config | repair | ctl | help) command=$word && break ;;
@@ -16,6 +16,7 @@ _leveret() {
     COMPREPLY=()
     case $previous in
     --tls) COMPREPLY=($(compgen -W 'auto' -- "$current")) && return ;;
+    --clock) COMPREPLY=($(compgen -W 'real virtual' -- "$current")) && return ;;
     --compat) COMPREPLY=($(compgen -W 'permissive 3.13 4.0 4.1 4.3' -- "$current")) && return ;;
     --log) COMPREPLY=($(compgen -W 'error warning info debug trace none' -- "$current")) && return ;;
     --data-dir) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$current")) && return ;;

@@ -23,6 +23,8 @@ complete -c leveret -n "$serving" -x -l metrics -d 'Address to serve metrics for
 complete -c leveret -n "$serving" -x -l data-dir -a '(__fish_complete_directories)' -d 'Directory for what is to survive'
 complete -c leveret -n "$serving" -l in-memory -d 'Keep everything in memory'
 complete -c leveret -n "$serving" -r -F -l config -d 'Configuration file'
+complete -c leveret -n "$serving" -l test-api -d 'Serve /api/test'
+complete -c leveret -n "$serving" -x -l clock -a 'real virtual' -d 'Whose time messages live in'
 complete -c leveret -n "$serving" -x -l compat -a 'permissive 3.13 4.0 4.1 4.3' -d 'Release of RabbitMQ'
 complete -c leveret -n "$serving" -r -F -l ready-file -d 'File to write once the broker serves'
 complete -c leveret -n "$serving" -x -l log -a 'error warning info debug trace none' -d 'Log level'

@@ -16,6 +16,8 @@ _leveret() {
         '(--in-memory)--data-dir[directory for what is to survive]:directory:_directories'
         '(--data-dir)--in-memory[keep everything in memory]'
         '*--config[configuration file]:file:_files'
+        '--test-api[serve /api/test]'
+        '--clock[whose time messages live in]:clock:(real virtual)'
         '--compat[release of RabbitMQ]:profile:(permissive 3.13 4.0 4.1 4.3)'
         '--ready-file[file to write once the broker serves]:file:_files'
         '--log[log level]:level:(error warning info debug trace none)'

@@ -10,7 +10,7 @@ use super::counters::Strategy;
 use super::queue::effective::DeadLettering;
 use super::queue::{Entry, QueueId};
 use super::routing::{Routed, Source};
-use super::{Broker, Effects, Timestamp};
+use super::{Broker, Effects, Fired, Timestamp};
 use crate::amqp::table::{self, Value};
 use crate::amqp::{Marks, Message};
 
@@ -154,7 +154,10 @@ impl Broker {
     pub(super) fn retry_dead_letters(&mut self, id: QueueId) {
         let Some(extra) = self.queues.get_mut(id).and_then(|queue| queue.extra.as_mut()) else { return };
         if extra.retry.is_due(self.now) {
-            for (entry, reason) in std::mem::take(&mut extra.held) {
+            let held = std::mem::take(&mut extra.held);
+            let name = Arc::clone(&self.queues[id].name);
+            self.fired(Fired::DeadLetterRetried, &name, held.len() as u64);
+            for (entry, reason) in held {
                 self.list_dead(id, entry, reason, true);
             }
         }

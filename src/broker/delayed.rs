@@ -1,12 +1,13 @@
 //! x-delayed-message: an exchange that keeps messages for as long as their x-delay header says (behaviour X22).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::exchange::ExchangeId;
 use super::record::Enqueue;
 use super::routing::{Routed, Source};
 use super::timers::{Deadline, Due};
-use super::{Broker, Effects, Timestamp};
+use super::{Broker, Effects, Fired, Timestamp};
 use crate::amqp::Message;
 use crate::amqp::table::{self, Value};
 
@@ -102,6 +103,7 @@ impl Broker {
         if !exchange.is_some_and(|delayed| delayed.deadline.is_due(now)) {
             return;
         }
+        let name = Arc::clone(&self.exchanges[id].name);
         while let Some(delayed) = self.exchanges.get_mut(id).and_then(|exchange| exchange.delayed.as_mut()) {
             let Some((&(due, _), _)) = delayed.messages.first_key_value() else { return };
             if due > now {
@@ -110,6 +112,7 @@ impl Broker {
             }
             let Some(((_, position), message)) = delayed.messages.pop_first() else { return };
             self.write_undelayed(id, position, &message);
+            self.fired(Fired::DelayedRouted, &name, 1);
             self.release_delayed(id, message, effects);
         }
     }

@@ -1,9 +1,11 @@
 //! What time does: messages and queues expire, and everything else that was armed comes due.
 
+use std::sync::Arc;
+
 use super::dead_letter::Reason;
 use super::queue::{Entry, QueueId};
 use super::timers::Due;
-use super::{Broker, Effects, INTERNAL_USER, Timestamp};
+use super::{Broker, Effects, Fired, INTERNAL_USER, Timestamp};
 
 impl Broker {
     /// Lets everything happen that is due by now, in the order of the deadlines and as if each had been kept exactly.
@@ -47,6 +49,10 @@ impl Broker {
                 return;
             }
             let Some(entry) = self.take_head(id) else { return };
+            if self.fired.is_some() {
+                let name = Arc::clone(&self.queues[id].name);
+                self.fired(Fired::MessageExpired, &name, 1);
+            }
             self.bury(id, entry, Reason::Expired);
         }
     }
@@ -78,6 +84,8 @@ impl Broker {
         if over > self.now {
             self.timers.arm(&mut extra.unused, over, Due::Unused(id));
         } else {
+            let name = Arc::clone(&queue.name);
+            self.fired(Fired::QueueExpired, &name, 1);
             self.delete_queue(id, INTERNAL_USER, effects);
         }
     }

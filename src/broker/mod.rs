@@ -15,6 +15,7 @@ pub mod error;
 mod events;
 pub mod exchange;
 mod expiry;
+mod fired;
 mod import;
 pub mod json;
 mod origin;
@@ -62,6 +63,7 @@ pub use dead_letter::Reason;
 pub use delayed::DelayedSnapshot;
 pub use effects::{Action, ConnectionId, Effects, Refusal, Release};
 pub use error::Error;
+pub use fired::{Fired, Firing};
 pub use import::Declaration;
 pub use origin::{Origin, PeerCertificate, Ssl};
 pub use paging::{Load, Loaded, Purpose, Spill, Unneeded};
@@ -218,6 +220,8 @@ pub struct Broker {
     /// Channels that owe confirms, which are sent when the inputs at hand are done.
     confirming: Vec<At>,
     timers: Timers,
+    /// What has come due, where somebody wants to know.
+    fired: Option<Vec<Firing>>,
     /// Messages that have died while the input at hand was handled.
     dead: VecDeque<DeadLetter>,
     policies: Policies,
@@ -270,6 +274,7 @@ impl Broker {
             memory: 0,
             confirming: Vec::new(),
             timers: Timers::default(),
+            fired: None,
             dead: VecDeque::new(),
             policies: Policies::default(),
             limits: Limits::default(),

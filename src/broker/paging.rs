@@ -125,6 +125,12 @@ impl Broker {
         std::mem::take(&mut self.loads)
     }
 
+    /// Whether all that has been asked for was taken.
+    #[must_use]
+    pub fn loads_are_taken(&self) -> bool {
+        self.loads.is_empty()
+    }
+
     fn window(&self) -> u64 {
         let window = self.settings.page_window;
         if self.memory > PLENTY { window / SMALLER } else { window }

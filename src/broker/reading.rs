@@ -1,10 +1,12 @@
 //! Streams and their readers: appending, reading on, retention (behaviour Q22, Q23).
 
+use std::sync::Arc;
+
 use super::queue::stream::{Read, Reader, Stream};
 use super::queue::{ConsumerId, Entry, QueueId};
 use super::record::Enqueue;
 use super::timers::Due;
-use super::{Broker, Effects, Load, Loaded, Purpose};
+use super::{Broker, Effects, Fired, Load, Loaded, Purpose};
 use crate::amqp::Message;
 
 /// Bytes of messages that a reader loads at a time.
@@ -61,7 +63,11 @@ impl Broker {
         let now = self.now;
         let stream = self.queues.get_mut(id).and_then(|queue| queue.stream.as_mut());
         if stream.is_some_and(|stream| stream.retention.is_due(now)) {
+            let before = self.queues[id].message_count();
             self.retire(id);
+            let queue = &self.queues[id];
+            let (name, gone) = (Arc::clone(&queue.name), before.saturating_sub(queue.message_count()));
+            self.fired(Fired::Retention, &name, gone as u64);
         }
     }
 

@@ -11,6 +11,7 @@ pub mod logging;
 mod sources;
 mod syntax;
 mod system;
+mod testing;
 mod tls;
 mod values;
 
@@ -31,6 +32,7 @@ use logging::Logging;
 
 pub use authentication::{AuthHttp, Backends};
 pub use sources::{FileError, Origin, Sources};
+pub use testing::{ClockKind, Testing};
 pub use tls::{LoginFrom, SanType, Tls, TlsVersion};
 pub use values::{level, profile};
 
@@ -192,6 +194,7 @@ pub struct Config {
     pub rates_mode: RatesMode,
     /// By name: what their parameters would be.
     pub shovels: BTreeMap<String, Map<String, Json>>,
+    pub testing: Testing,
 }
 
 impl Default for Config {
@@ -262,6 +265,7 @@ impl Default for Config {
             collect_statistics_interval_ms: 5000,
             rates_mode: RatesMode::default(),
             shovels: BTreeMap::new(),
+            testing: Testing::default(),
         }
     }
 }

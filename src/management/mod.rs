@@ -35,6 +35,7 @@ mod serve;
 mod shovels;
 mod stats;
 mod system;
+mod test_api;
 mod tools;
 mod users;
 mod values;
@@ -124,7 +125,8 @@ fn router(api: Api) -> Router {
         .merge(health::routes())
         .merge(features::routes())
         .merge(tools::routes())
-        .merge(shovels::routes());
+        .merge(shovels::routes())
+        .merge(test_api::routes(api.handle.config().testing.api));
     let data_plane = data_plane::routes(api.handle.node().settings.max_message_size);
     Router::new()
         .merge(page::routes())

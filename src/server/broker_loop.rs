@@ -8,17 +8,18 @@
 //! again after giving it up.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use super::Shell;
 use super::clock::Clock;
 use super::inbox::{Administration, Asked, Inbox, Question, Submission};
 use super::outbox::{Leaves, Shared, spare_buffer};
 use super::storage::{Storage, Waiting};
-use super::{Shell, now};
+use super::time::Time;
 use crate::amqp::Command;
 use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, Input, Loaded, Opened, Release};
 
@@ -35,6 +36,8 @@ struct State {
     connections: Vec<Option<Arc<Shared>>>,
     taken: VecDeque<Submission>,
     keeper: Option<Keeper>,
+    /// What has been asked of the disk and has not come.
+    loading: usize,
     /// Who is to be told when this round is safe.
     told: Vec<oneshot::Sender<()>>,
     /// Rounds so far.
@@ -61,6 +64,10 @@ pub(super) struct BrokerLoop {
     /// Told when the inbox has room again.
     room: Notify,
     clock: Clock,
+    time: Arc<Time>,
+    /// Who is told when something has happened.
+    watchers: AtomicUsize,
+    happened: Notify,
     shell: OnceLock<Weak<Shell>>,
     storage: Option<Arc<Storage>>,
     /// What was written down in rounds up to this one is safe.
@@ -68,12 +75,21 @@ pub(super) struct BrokerLoop {
 }
 
 impl BrokerLoop {
-    pub(super) fn new(broker: Broker, keeper: Option<Keeper>) -> Self {
+    pub(super) fn new(broker: Broker, keeper: Option<Keeper>, time: &Arc<Time>) -> Self {
         let storage = keeper.as_ref().map(|keeper| Arc::clone(&keeper.storage));
         let number = keeper.as_ref().map(|keeper| keeper.vhost);
         let effects = Effects::default();
-        let state =
-            State { effects, connections: Vec::new(), taken: VecDeque::new(), broker, keeper, told: Vec::new(), round: 0, memory: 0 };
+        let state = State {
+            effects,
+            connections: Vec::new(),
+            taken: VecDeque::new(),
+            broker,
+            keeper,
+            loading: 0,
+            told: Vec::new(),
+            round: 0,
+            memory: 0,
+        };
         Self {
             storage,
             number,
@@ -84,6 +100,9 @@ impl BrokerLoop {
             state: Mutex::new(state),
             room: Notify::new(),
             clock: Clock::default(),
+            time: Arc::clone(time),
+            watchers: AtomicUsize::new(0),
+            happened: Notify::new(),
             shell: OnceLock::new(),
         }
     }
@@ -190,6 +209,30 @@ impl BrokerLoop {
         told.await.expect("loops answer for as long as there is a runtime")
     }
 
+    /// Asks again whenever something has happened, until there is an answer.
+    pub(super) async fn until<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl Fn(&mut Asked<'_>) -> Option<T> + Send + Sync + 'static,
+    ) -> T {
+        let question = Arc::new(question);
+        let _watching = Watching::new(self);
+        loop {
+            let happened = self.happened.notified();
+            tokio::pin!(happened);
+            happened.as_mut().enable();
+            let question = Arc::clone(&question);
+            if let Some(answer) = self.ask(move |asked| question(asked)).await {
+                return answer;
+            }
+            happened.await;
+        }
+    }
+
+    /// The time has been moved.
+    pub(super) fn time_moved(&self) {
+        self.clock.moved();
+    }
+
     /// Returns when all that was written down by now would survive; at once where nothing is kept. `false` when the node stops
     /// before that.
     pub(super) async fn safe(self: &Arc<Self>) -> bool {
@@ -236,7 +279,7 @@ impl BrokerLoop {
     /// Lets time pass in the broker whenever it has a deadline. Runs for as long as the node does.
     pub(super) async fn keep_time(self: Arc<Self>) {
         loop {
-            self.clock.deadline().await;
+            self.clock.deadline(&self.time).await;
             self.tick();
         }
     }
@@ -256,6 +299,9 @@ impl BrokerLoop {
                 continue;
             }
             let freed = self.handle_taken(&mut state, &mut to_flush);
+            if freed.happened && self.watchers.load(Ordering::Relaxed) > 0 {
+                self.happened.notify_waiters();
+            }
             let shell = self.shell.get().and_then(Weak::upgrade);
             if let Some(shell) = &shell {
                 // In the order of the rounds: what shrinks has grown before.
@@ -304,7 +350,7 @@ impl BrokerLoop {
     }
 
     fn handle_taken(&self, state: &mut State, to_flush: &mut Vec<(ConnectionId, Arc<Shared>)>) -> Freed {
-        let now = now();
+        let now = self.time.now();
         let mut freed = Freed::default();
         while let Some(buffer) = spare_buffer() {
             if !state.effects.give_buffer(buffer) {
@@ -315,7 +361,9 @@ impl BrokerLoop {
         state.round += 1;
         state.broker.begin_round(state.round, self.safe.load(Ordering::Acquire));
         for submission in taken.drain(..) {
-            let State { broker, effects, connections, told, .. } = &mut *state;
+            // Questions are no news, or whoever waits for an answer would be woken by asking.
+            freed.happened |= !matches!(submission, Submission::Ask(_) | Submission::Safe(_));
+            let State { broker, effects, connections, told, loading, .. } = &mut *state;
             match submission {
                 Submission::Connected(id, shared, opened) => {
                     if id.index() >= connections.len() {
@@ -345,10 +393,13 @@ impl BrokerLoop {
                     }
                 }
                 Submission::Spilled { queue, level, up_to } => broker.handle(now, Input::Spilled { queue, level, up_to }, effects),
-                Submission::Loaded(loaded) => broker.handle(now, Input::Loaded(loaded), effects),
+                Submission::Loaded(loaded) => {
+                    *loading = loading.saturating_sub(1);
+                    broker.handle(now, Input::Loaded(loaded), effects);
+                }
                 Submission::Alarms(alarms) => broker.handle(now, Input::Alarms(alarms), effects),
                 Submission::Administer(wanted) => broker.handle(now, wanted.input(), effects),
-                Submission::Ask(Question(question)) => question(&mut Asked { broker, effects, now, connections }),
+                Submission::Ask(Question(question)) => question(&mut Asked { broker, effects, now, connections, loading: *loading }),
                 Submission::Safe(tell) => told.push(tell),
                 Submission::Tick => broker.handle(now, Input::Tick, effects),
                 Submission::Shutdown(reason) => broker.handle(now, Input::Shutdown(reason), effects),
@@ -361,18 +412,35 @@ impl BrokerLoop {
     }
 }
 
+/// Somebody waits for something to happen.
+struct Watching<'a>(&'a BrokerLoop);
+
+impl<'a> Watching<'a> {
+    fn new(broker_loop: &'a BrokerLoop) -> Self {
+        broker_loop.watchers.fetch_add(1, Ordering::SeqCst);
+        Self(broker_loop)
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.0.watchers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// What handling a round has freed.
 #[derive(Default)]
 struct Freed {
     bytes: usize,
-
+    /// Something that may have changed the virtual host.
+    happened: bool,
     connections: Vec<ConnectionId>,
 }
 
 impl State {
     /// Moves outputs to the outboxes of their connections, in order, and carries out the actions.
     fn hand_out(&mut self, to_flush: &mut Vec<(ConnectionId, Arc<Shared>)>) {
-        let Self { broker, effects, connections, keeper, told, round, .. } = self;
+        let Self { broker, effects, connections, keeper, told, round, loading, .. } = self;
         let keeps = keeper.is_some();
         let mut waiting = Vec::new();
         let of = |id: ConnectionId| connections.get(id.index()).and_then(Option::as_ref);
@@ -407,6 +475,7 @@ impl State {
                 storage.unneeded(*vhost, unneeded);
             }
             for load in broker.take_loads() {
+                *loading += 1;
                 storage.load(*vhost, load);
             }
         } else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::now;
+use super::time::Time;
 use crate::broker::Timestamp;
 
 #[derive(Debug)]
@@ -35,11 +35,16 @@ impl Clock {
         }
     }
 
+    /// The time has been moved: it is looked at again.
+    pub(super) fn moved(&self) {
+        self.nearer.notify_one();
+    }
+
     /// Returns when the deadline has come, which then has to be set anew.
-    pub(super) async fn deadline(&self) {
+    pub(super) async fn deadline(&self, time: &Time) {
         loop {
             let deadline = self.deadline.load(Ordering::Acquire);
-            let left = deadline.saturating_sub(now().0);
+            let left = deadline.saturating_sub(time.now().0);
             if left == 0 {
                 // Not again before the loop has handled this one.
                 self.deadline.store(Timestamp::NEVER.0, Ordering::Release);
@@ -48,7 +53,7 @@ impl Clock {
             // The system's clock may be set: an hour at most until it is read again.
             let nap = Duration::from_millis(left.min(3_600_000));
             tokio::select! {
-                () = tokio::time::sleep(nap), if deadline != Timestamp::NEVER.0 => {}
+                () = tokio::time::sleep(nap), if deadline != Timestamp::NEVER.0 && !time.stands_still() => {}
                 () = self.nearer.notified() => {}
             }
         }

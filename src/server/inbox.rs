@@ -53,6 +53,8 @@ pub struct Asked<'a> {
     pub(super) effects: &'a mut Effects,
     pub(super) now: Timestamp,
     pub(super) connections: &'a [Option<Arc<Shared>>],
+    /// What has been asked of the disk and has not come.
+    pub(super) loading: usize,
 }
 
 impl Asked<'_> {

@@ -14,6 +14,8 @@ mod node_file;
 mod outbox;
 mod ready_file;
 mod storage;
+mod testing;
+mod time;
 pub mod tls;
 mod transport;
 mod vhosts;
@@ -21,13 +23,13 @@ mod vhosts;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::broker::{Alarms, Broker, Effects, Input, Settings, Timestamp};
+use crate::broker::{Alarms, Broker, Effects, Input, Settings};
 use crate::config::{self, Config};
 use crate::node::Node;
 use crate::node::alarms::Watermark;
@@ -42,6 +44,7 @@ use inbox::Administration;
 use node_file::NodeFile;
 use outbox::Held;
 use storage::Storage;
+use time::Time;
 use tls::Certificates;
 use vhosts::Admitted;
 
@@ -52,6 +55,7 @@ pub use handle::{Disk, Handle, Memory};
 pub use inbox::Asked;
 pub use listener::{Address, Ends, HTTPS, Listening};
 pub use outbox::Wire;
+pub use testing::{Advance, AdvanceError, ClockView, Fire};
 pub use vhosts::ChangeError;
 
 /// How often the room on the disk is looked at.
@@ -123,6 +127,9 @@ struct Shell {
     /// What TLS is served with, where it is.
     certificates: Option<Arc<Certificates>>,
     started: SystemTime,
+    time: Arc<Time>,
+    /// Held by who moves the clock.
+    moving: tokio::sync::Mutex<()>,
     listening: Mutex<Vec<Listening>>,
 }
 
@@ -165,7 +172,7 @@ impl Shell {
         if !self.storage.as_ref().is_some_and(|storage| storage.has_spilled()) {
             return;
         }
-        let now = now().0;
+        let now = self.time.now().0;
         // What was asked for last has been done by now; if it was in vain, so would this be for a while.
         if now >= self.spill_rests_until.load(Ordering::Relaxed) && !self.spill_asked.swap(true, Ordering::Relaxed) {
             self.loops().iter().for_each(BrokerLoop::spill_transient);
@@ -175,7 +182,7 @@ impl Shell {
     /// Transient messages were to be put on the disk; whether there were any.
     fn spill_answered(&self, any: bool) {
         if !any {
-            self.spill_rests_until.store(now().0.saturating_add(SPILL_RESTS_MS), Ordering::Relaxed);
+            self.spill_rests_until.store(self.time.now().0.saturating_add(SPILL_RESTS_MS), Ordering::Relaxed);
         }
         self.spill_asked.store(false, Ordering::Relaxed);
     }
@@ -298,8 +305,8 @@ impl Server {
         }
         let settings = Arc::clone(&node.settings);
         let names: Vec<Arc<str>> = node.vhosts.keys().cloned().collect();
-        let opened = match &config.data_dir {
-            Some(dir) => Some(storage::open(dir, config.fsync, &names)?),
+        let opened = match storage::disk(&config)? {
+            Some((disk, place)) => Some(storage::open(disk, &place, config.fsync, &names)?),
             None => None,
         };
         if let Some(file) = &node_file {
@@ -307,6 +314,8 @@ impl Server {
             file.write(&node).map_err(|error| StartError(format!("cannot write down users and virtual hosts: {error}")))?;
         }
         let seed = seed();
+        let time = Arc::new(Time::new(config.testing.clock));
+        let now = time.now();
         let mut loops = Vec::new();
         let mut retired = Vec::new();
         let others = opened.iter().flat_map(|opened| opened.vhosts.iter().skip(names.len())).map(|left| Arc::from(&*left.name));
@@ -315,18 +324,18 @@ impl Server {
             let mut keeper = None;
             if let Some(opened) = &opened {
                 let left = &opened.vhosts[index];
-                opened.restore(left, &mut broker)?;
+                opened.restore(left, &mut broker, now)?;
                 keeper = Some(Keeper { storage: Arc::clone(&opened.storage), vhost: left.number });
             }
             let mut effects = Effects::default();
             if let Some(vhost) = node.vhost(&name) {
-                broker.handle(now(), Input::SetLimits(vhost.for_broker()), &mut effects);
-                broker.handle(now(), Input::Trace(vhost.tracing || settings.tracing), &mut effects);
-                loops.push(Arc::new(BrokerLoop::new(broker, keeper)));
+                broker.handle(now, Input::SetLimits(vhost.for_broker()), &mut effects);
+                broker.handle(now, Input::Trace(vhost.tracing || settings.tracing), &mut effects);
+                loops.push(Arc::new(BrokerLoop::new(broker, keeper, &time)));
             } else {
                 // Deleted, but perhaps the process ended before all of it was.
-                broker.handle(now(), Input::Reset, &mut effects);
-                retired.push(Arc::new(BrokerLoop::new(broker, keeper)));
+                broker.handle(now, Input::Reset, &mut effects);
+                retired.push(Arc::new(BrokerLoop::new(broker, keeper, &time)));
             }
         }
         let certificates = certificates(&config)?;
@@ -361,6 +370,8 @@ impl Server {
             stopping: AtomicBool::new(false),
             certificates,
             started: SystemTime::now(),
+            time,
+            moving: tokio::sync::Mutex::default(),
             listening: Mutex::default(),
             config,
         });
@@ -473,12 +484,6 @@ fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, StartError
         return Ok(None);
     }
     Certificates::for_amqp(config).map(Some).map_err(|error| StartError(error.to_string()))
-}
-
-/// Time for the core.
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// What a node has when it starts for the first time: the default virtual host, and the default user unless users are defined.

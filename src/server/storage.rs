@@ -8,7 +8,6 @@
 //! again until it succeeds.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock, Weak};
@@ -19,11 +18,11 @@ use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 
 use super::outbox::Shared;
-use super::{Shell, StartError, now};
+use super::{Shell, StartError};
 use crate::broker::record::Records;
-use crate::broker::{Broker, ConnectionId, Load, Spill, Unneeded};
-use crate::config::Fsync;
-use crate::storage::{self, Batch, Directory, Disk, Log, Mover, Options, Progress, Reader, RecoveredVhost, Sealed};
+use crate::broker::{Broker, ConnectionId, Load, Spill, Timestamp, Unneeded};
+use crate::config::{Config, Fsync};
+use crate::storage::{self, Batch, Directory, Disk, Log, MemoryDisk, Mover, Options, Progress, Reader, RecoveredVhost, Sealed};
 
 /// Bytes that may wait for the log before publishers are read no more.
 const BACKLOG_HIGH: usize = 2 * 1024 * 1024;
@@ -64,7 +63,7 @@ enum Part {
 
 #[derive(Debug)]
 pub(super) struct Storage {
-    directory: Arc<Directory>,
+    disk: Arc<dyn Disk>,
     backlog: Mutex<Backlog>,
     arrived: Condvar,
     /// Bytes in the backlog and in what is being written.
@@ -108,14 +107,30 @@ pub(super) struct Opened {
     fsync: Fsync,
 }
 
-/// Opens a data directory and recovers what is in it.
+/// A disk, and what it is called in errors.
+type Place = (Arc<dyn Disk>, String);
+
+/// Where what is to survive is written: the data directory; without one, a disk in memory where tests are to see what a crash leaves.
+/// `None`: nothing survives.
+///
+/// # Errors
+/// A directory that cannot be used, or that is in use.
+pub(super) fn disk(config: &Config) -> Result<Option<Place>, StartError> {
+    match &config.data_dir {
+        Some(path) => {
+            let directory = Directory::open(path).map_err(|error| StartError(error.to_string()))?;
+            Ok(Some((Arc::new(directory), path.display().to_string())))
+        }
+        None if config.testing.api => Ok(Some((Arc::new(MemoryDisk::default()), "memory".to_owned()))),
+        None => Ok(None),
+    }
+}
+
+/// Opens a disk and recovers what is on it; `place` is what it is called in errors.
 ///
 /// # Errors
 /// A directory that cannot be used, that is in use, or that is damaged.
-pub(super) fn open(path: &Path, fsync: Fsync, vhosts: &[Arc<str>]) -> Result<Opened, StartError> {
-    let failed = |error: storage::OpenError| StartError(error.to_string());
-    let directory = Arc::new(Directory::open(path).map_err(failed)?);
-    let disk: Arc<dyn Disk> = Arc::<Directory>::clone(&directory);
+pub(super) fn open(disk: Arc<dyn Disk>, place: &str, fsync: Fsync, vhosts: &[Arc<str>]) -> Result<Opened, StartError> {
     let names: Vec<&str> = vhosts.iter().map(|vhost| &**vhost).collect();
     let options = Options { sync: fsync == Fsync::Always, ..Options::default() };
     let began = Instant::now();
@@ -126,17 +141,17 @@ pub(super) fn open(path: &Path, fsync: Fsync, vhosts: &[Arc<str>]) -> Result<Ope
             tracing::info!(folded = progress.folded, files = progress.files, "recovering log files");
         }
     };
-    let in_it = |error: storage::OpenError| StartError(format!("{}/{error}", path.display()));
-    let opened = storage::open(disk, &options, &names, &mut progress).map_err(in_it)?;
+    let in_it = |error: storage::OpenError| StartError(format!("{place}/{error}"));
+    let opened = storage::open(Arc::clone(&disk), &options, &names, &mut progress).map_err(in_it)?;
     let vhosts = opened.vhosts;
     let queues: usize = vhosts.iter().map(|vhost| vhost.recovered.queues.len()).sum();
     let runs = vhosts.iter().flat_map(|vhost| vhost.recovered.queues.values()).flat_map(|queue| &queue.runs);
     let messages: u64 = runs.map(|run| run.count).sum();
-    tracing::info!(dir = %path.display(), queues, messages, ms = began.elapsed().as_millis(), "recovered");
+    tracing::info!(dir = place, queues, messages, ms = began.elapsed().as_millis(), "recovered");
     let (loads, requested) = channel();
     let (work, to_do) = channel();
     let storage = Arc::new(Storage {
-        directory,
+        disk,
         backlog: Mutex::default(),
         arrived: Condvar::new(),
         unwritten: AtomicUsize::new(0),
@@ -158,9 +173,9 @@ impl Opened {
     ///
     /// # Errors
     /// Definitions or messages that cannot be read.
-    pub(super) fn restore(&self, left: &RecoveredVhost, broker: &mut Broker) -> Result<(), StartError> {
+    pub(super) fn restore(&self, left: &RecoveredVhost, broker: &mut Broker, now: Timestamp) -> Result<(), StartError> {
         let later = |load| self.storage.load(left.number, load);
-        self.reader.restore(left, broker, now(), later).map_err(|error| StartError(error.to_string()))
+        self.reader.restore(left, broker, now, later).map_err(|error| StartError(error.to_string()))
     }
 
     /// Runs the threads, which work for this shell.
@@ -243,7 +258,7 @@ impl Storage {
 
     /// Bytes that are free where the data directory is.
     pub(super) fn free_bytes(&self) -> std::io::Result<u64> {
-        self.directory.free_bytes()
+        self.disk.free_bytes()
     }
 
     /// Writes what is left and ends the threads.

@@ -7,7 +7,7 @@ use super::settle::Outcome;
 use super::unacked::Delivery;
 use crate::broker::queue::{ConsumerId, QueueId};
 use crate::broker::timers::Due;
-use crate::broker::{At, Broker, Effects, Error, Timestamp};
+use crate::broker::{At, Broker, Effects, Error, Fired, Timestamp};
 
 impl Broker {
     /// A deadline of a channel has come: of its deliveries, or of one that was settled since.
@@ -18,8 +18,23 @@ impl Broker {
         }
         match self.next_late(at) {
             Some((over, _)) if over > now => self.arm_settlement(at, over),
-            Some((_, timeout)) => self.time_out(at, timeout, effects),
+            Some((_, timeout)) => {
+                self.note_late(at);
+                self.time_out(at, timeout, effects);
+            }
             None => {}
+        }
+    }
+
+    /// Says of which queue the delivery is that is late.
+    fn note_late(&mut self, at: At) {
+        let now = self.now;
+        let slot = self.connections.get(at.connection.index()).and_then(Option::as_ref);
+        let deliveries = slot.and_then(|connection| connection.channels.get(&at.channel)).map(|channel| &channel.unacked);
+        let late =
+            deliveries.and_then(|unacked| unacked.iter().find(|delivery| self.late_at(delivery).is_some_and(|(over, _)| over <= now)));
+        if let Some(name) = late.and_then(|delivery| self.queues.get(delivery.queue)).map(|queue| Arc::clone(&queue.name)) {
+            self.fired(Fired::ConsumerTimeout, &name, 1);
         }
     }
 

@@ -5,6 +5,7 @@ mod authentication;
 mod broker;
 mod node;
 mod shovels;
+mod testing;
 mod tls;
 
 use std::collections::BTreeSet;
@@ -88,6 +89,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         node::DEFINITIONS,
         node::STATISTICS,
         shovels::SHOVELS,
+        testing::TESTING,
     ]
     .into_iter()
     .flatten()

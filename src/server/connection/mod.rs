@@ -200,7 +200,7 @@ async fn linger(transport: &Transport, answer_first: bool) {
 
 impl Connection {
     async fn run(&mut self, handshake_ends: Instant) -> io::Result<()> {
-        let mut timers = Timers::new(handshake_ends);
+        let mut timers = Timers::new(handshake_ends, &self.shell.time);
         let shared = Arc::clone(&self.shared);
         let shell = Arc::clone(&self.shell);
         let largest_message = usize::try_from(shell.settings.max_message_size).unwrap_or(usize::MAX);

@@ -11,6 +11,7 @@ use super::{Connection, Phase};
 use crate::amqp::Output;
 use crate::amqp::frame::HEARTBEAT_FRAME;
 use crate::server::outbox::Leaves;
+use crate::server::time::Time;
 
 /// How long a client may take to answer connection.close (behaviour C32).
 const CLOSE_OK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,9 +32,11 @@ pub(super) struct Timers {
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Timers {
-    pub(super) fn new(handshake_ends: Instant) -> Self {
+    pub(super) fn new(handshake_ends: Instant, time: &Time) -> Self {
+        // From here on, in the time of sockets.
+        let handshake_ends = time.of_sockets() + handshake_ends.saturating_duration_since(Instant::now());
         Self {
-            sleep: Box::pin(tokio::time::sleep_until(handshake_ends)),
+            sleep: Box::pin(tokio::time::sleep_until(time.on_machine(handshake_ends))),
             handshake_ends,
             close_ok_ends: None,
             next_beat: None,
@@ -45,12 +48,13 @@ impl Timers {
 
     /// Sets the alarm clock for what the connection waits for now.
     pub(super) fn follow(&mut self, connection: &Connection) {
+        let time = &connection.shell.time;
         let running = matches!(connection.phase, Phase::Running(..));
         if running && connection.shared.awaits_close_ok.load(Ordering::Acquire) {
             let patience = if connection.heartbeat.is_zero() { CLOSE_OK_TIMEOUT } else { CLOSE_OK_TIMEOUT.min(connection.heartbeat) };
-            self.close_ok_ends.get_or_insert_with(|| Instant::now() + patience);
+            self.close_ok_ends.get_or_insert_with(|| time.of_sockets() + patience);
         } else if running && !connection.heartbeat.is_zero() {
-            self.next_beat.get_or_insert_with(|| Instant::now() + connection.heartbeat / 2);
+            self.next_beat.get_or_insert_with(|| time.of_sockets() + connection.heartbeat / 2);
         }
         let next = match (self.close_ok_ends, self.next_beat) {
             (Some(ends), _) => ends,
@@ -58,6 +62,7 @@ impl Timers {
             (None, None) if running => self.handshake_ends + FAR,
             (None, None) => self.handshake_ends,
         };
+        let next = time.on_machine(next);
         if self.sleep.deadline() != next {
             self.sleep.as_mut().reset(next);
         }
@@ -65,7 +70,7 @@ impl Timers {
 
     /// Something is due.
     pub(super) fn fired(&mut self, connection: &mut Connection) -> io::Result<()> {
-        let now = Instant::now();
+        let now = connection.shell.time.of_sockets();
         if self.close_ok_ends.is_some_and(|ends| now >= ends) {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "no connection.close-ok"));
         }

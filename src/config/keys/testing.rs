@@ -1,0 +1,28 @@
+//! The keys of a broker that tests are written against (docs/TEST_API.md).
+
+use super::super::ClockKind;
+use super::super::values::boolean;
+use super::{Key, key, one, put, take};
+
+pub(super) const TESTING: &[Key] = &[
+    key(
+        "test_api",
+        "Whether /api/test is served, which moves time, injects faults and tells what has become of each message: for tests, never \
+         where anybody else has messages.",
+        |c, _, v| put(&mut c.testing.api, boolean(v)),
+        |c| one(c.testing.api),
+    ),
+    key(
+        "clock",
+        "Whose time messages and queues live in: `real`, or `virtual`, which stands still until /api/test moves it.",
+        |c, _, v| match v {
+            "real" => take(&mut c.testing.clock, ClockKind::Real),
+            "virtual" => take(&mut c.testing.clock, ClockKind::Virtual),
+            _ => Err(format!("'{v}' is neither real nor virtual")),
+        },
+        |c| match c.testing.clock {
+            ClockKind::Real => one("real"),
+            ClockKind::Virtual => one("virtual"),
+        },
+    ),
+];

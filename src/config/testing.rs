@@ -1,0 +1,19 @@
+//! What a broker that tests are written against can do beside others. All of it is off unless asked for.
+
+/// Whose time it is that messages and queues live in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClockKind {
+    /// The machine's.
+    #[default]
+    Real,
+    /// Stands still until it is moved over /api/test.
+    Virtual,
+}
+
+/// docs/TEST_API.md has the API that these turn on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Testing {
+    /// Whether /api/test is there.
+    pub api: bool,
+    pub clock: ClockKind,
+}

@@ -1,0 +1,5 @@
+//! What tests ask of a broker that was started for them (docs/TEST_API.md). The API over HTTP and embedding programs come here.
+
+mod clock;
+
+pub use clock::{Advance, AdvanceError, ClockView, Fire};
