@@ -14,6 +14,7 @@ use leveret::config::{Config, Origin, Sources};
 use leveret::ctl::Tool;
 use leveret::server::{Address, Handle, Server};
 use leveret::storage::{Directory, Disk, repair};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -291,12 +292,22 @@ fn run_broker(serve: Serve) -> ExitCode {
     for warning in sources.warnings() {
         tracing::warn!("{warning}");
     }
+    raise_file_limit();
     // After every task, sockets are looked at: the default of 61 tasks keeps acks waiting behind publishers, whose
     // tasks are long, and consumers get a tenth of the rate.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(1).build();
     match runtime {
         Ok(runtime) => runtime.block_on(serve_until_signal(config, set_log_level)),
         Err(error) => fail(&error),
+    }
+}
+
+/// As many files and sockets as the system lets the process have: a shell gives often no more than 1024, and a broker needs one for
+/// each connection.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
     }
 }
 

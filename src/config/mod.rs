@@ -5,6 +5,7 @@ mod control;
 pub mod definitions;
 mod effective;
 pub mod environment;
+mod http;
 mod ignored;
 mod keys;
 pub mod logging;
@@ -31,6 +32,7 @@ use crate::node::{Node, Tune};
 use logging::Logging;
 
 pub use authentication::{AuthHttp, Backends};
+pub use http::HttpLimits;
 pub use sources::{FileError, Origin, Sources};
 pub use testing::{ClockKind, Testing};
 pub use tls::{LoginFrom, SanType, Tls, TlsVersion};
@@ -109,10 +111,13 @@ pub struct Config {
     pub auth_backends: Backends,
     pub auth_http: AuthHttp,
     pub http: SocketAddr,
+    /// What its clients may take, and those of the metrics.
+    pub http_limits: HttpLimits,
     /// Where the HTTP API is served over TLS, if that was said.
     pub https: Option<SocketAddr>,
     /// What it is served with; its listeners mean nothing.
     pub https_tls: Tls,
+    pub https_limits: HttpLimits,
     /// Whose pages may speak AMQP over WebSocket, by their numbers; when there are none, everybody's.
     pub websocket_origins: BTreeMap<u32, String>,
     /// Where metrics are served to who has no password; `None`: nowhere.
@@ -212,8 +217,10 @@ impl Default for Config {
             auth_backends: Backends::default(),
             auth_http: AuthHttp::default(),
             http: here(15672),
+            http_limits: HttpLimits::default(),
             https: None,
             https_tls: Tls::default(),
+            https_limits: HttpLimits::default(),
             websocket_origins: BTreeMap::new(),
             prometheus: None,
             per_object_metrics: false,

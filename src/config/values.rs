@@ -63,6 +63,11 @@ pub(super) fn limit<T: FromStr>(value: &str) -> Result<Option<T>, String> {
     if value == "infinity" { Ok(None) } else { number(value).map(Some) }
 }
 
+/// A limit that leaves room for somebody.
+pub(super) fn places(value: &str) -> Result<Option<usize>, String> {
+    limit(value).and_then(|most| if most == Some(0) { Err("0 would let nobody in".to_owned()) } else { Ok(most) })
+}
+
 pub(super) fn share(value: &str) -> Result<f64, String> {
     let share: f64 = number(value)?;
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("'{value}' is not between 0 and 1")) }

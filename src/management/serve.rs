@@ -23,14 +23,10 @@ use tower_service::Service;
 
 use super::body::MAX_BODY;
 use super::{Api, Local, metrics, router};
+use crate::config::HttpLimits;
 use crate::server::tls::{Certificates, Source};
 use crate::server::{Ends, HTTPS, Handle, Listening};
 use crate::shovel::Shovels;
-
-/// Connections served at a time; those beyond wait to be accepted.
-const CONNECTIONS: usize = 1024;
-/// How long a client may take to send the head of a request, and to send nothing between two.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The API, bound to where it is served.
 #[derive(Debug)]
@@ -67,12 +63,12 @@ pub async fn bind(handle: Handle, shovels: Shovels, address: SocketAddr) -> Resu
         }
         None => None,
     };
+    let limits = (handle.config().http_limits, handle.config().https_limits);
     let router = router(Api::new(handle, shovels)).layer(DefaultBodyLimit::max(MAX_BODY));
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
     if let Some((listener, tls)) = over_tls {
-        tokio::spawn(accept(listener, Some(tls), Arc::clone(&room), router.clone()));
+        tokio::spawn(accept(listener, Some(tls), limits.1, router.clone()));
     }
-    tokio::spawn(accept(listener, None, room, router.clone()));
+    tokio::spawn(accept(listener, None, limits.0, router.clone()));
     Ok(HttpServer { address, router })
 }
 
@@ -110,9 +106,9 @@ async fn bind_control(path: &Path) -> std::io::Result<UnixListener> {
 pub async fn bind_metrics(handle: Handle, address: SocketAddr) -> Result<HttpServer, BindError> {
     let listener = listen(&handle, "http/prometheus", address).await?;
     let address = listener.1;
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let limits = handle.config().http_limits;
     let router = metrics::open_router(handle);
-    tokio::spawn(accept(listener, None, room, router.clone()));
+    tokio::spawn(accept(listener, None, limits, router.clone()));
     Ok(HttpServer { address, router })
 }
 
@@ -129,7 +125,9 @@ fn name(protocol: &str) -> String {
     protocol.strip_prefix("http/").map_or_else(|| protocol.to_uppercase(), |what| format!("HTTP ({what})"))
 }
 
-async fn accept((listener, address): (TcpListener, SocketAddr), tls: Option<Tls>, room: Arc<Semaphore>, router: Router) {
+async fn accept((listener, address): (TcpListener, SocketAddr), tls: Option<Tls>, limits: HttpLimits, router: Router) {
+    let room = Arc::new(Semaphore::new(limits.max_connections.unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS)));
+    let patience = limits.request_timeout();
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
@@ -140,9 +138,9 @@ async fn accept((listener, address): (TcpListener, SocketAddr), tls: Option<Tls>
                 let tls = tls.clone();
                 tokio::spawn(async move {
                     match tls {
-                        None => serve(stream, router).await,
+                        None => serve(stream, router, patience).await,
                         Some(tls) => match tls.agree(stream).await {
-                            Ok(stream) => serve(stream, router).await,
+                            Ok(stream) => serve(stream, router, patience).await,
                             Err(error) => tracing::debug!(%peer, %error, "HTTP connection refused"),
                         },
                     }
@@ -174,7 +172,7 @@ impl Tls {
 async fn accept_local(listener: UnixListener, router: Router) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(serve(stream, router.clone()))),
+            Ok((stream, _)) => drop(tokio::spawn(serve(stream, router.clone(), HttpLimits::default().request_timeout()))),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a command");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -183,7 +181,7 @@ async fn accept_local(listener: UnixListener, router: Router) {
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, router: Router) {
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, router: Router, patience: Duration) {
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut router = router.clone();
         async move {
@@ -194,7 +192,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, ro
         }
     });
     let mut http = http1::Builder::new();
-    let connection = http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).serve_connection(TokioIo::new(stream), service);
+    let connection = http.timer(TokioTimer::new()).header_read_timeout(patience).serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.with_upgrades().await {
         tracing::debug!(%error, "HTTP connection lost");
     }

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::super::values::{ANYWHERE, boolean, fsync, ip, level, level_name, listener, number, on_or_off, profile, size};
+use super::super::values::{ANYWHERE, boolean, fsync, ip, level, level_name, listener, number, on_or_off, places, profile, size};
 use super::super::{Fsync, RatesMode};
-use super::{Key, alias, format_name, json, key, maybe, named, one, path, path_of, put, some, take};
+use super::{Key, alias, format_name, infinite, json, key, maybe, named, one, path, path_of, put, some, take};
 
 /// Where RabbitMQ has its metrics.
 const PROMETHEUS: u16 = 15692;
@@ -179,6 +179,23 @@ pub(super) const LISTENERS: &[Key] = &[
         "The address of the HTTP API.",
         |c, _, v| ip(v).map(|ip| c.http.set_ip(ip)),
         |c| if c.http.ip() == ANYWHERE { Vec::new() } else { one(c.http.ip()) },
+    ),
+    key(
+        "management.tcp.max_connections",
+        "How many connections the HTTP API takes at a time, or `infinity`; those beyond wait until one is through. The port of the metrics \
+         takes as many of its own.",
+        |c, _, v| put(&mut c.http_limits.max_connections, places(v)),
+        |c| infinite(c.http_limits.max_connections),
+    ),
+    alias("management.listener.server.request_timeout", "management.tcp.request_timeout", |c, _, v| {
+        put(&mut c.http_limits.request_timeout_ms, number(v))
+    }),
+    key(
+        "management.tcp.request_timeout",
+        "How long a client of the HTTP API, or of the metrics, may take to send the head of a request, and to send nothing between two, in \
+         milliseconds.",
+        |c, _, v| put(&mut c.http_limits.request_timeout_ms, number(v)),
+        |c| one(c.http_limits.request_timeout_ms),
     ),
     key(
         "prometheus.tcp.port",

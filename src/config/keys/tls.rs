@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::super::Config;
 use super::super::tls::{HTTPS_PORT, LoginFrom, SanType, Tls, TlsVersion, mechanism};
-use super::super::values::{ANYWHERE, boolean, ip, listener, number};
-use super::{Key, alias, key, maybe, named, one, path, path_of, put, some, take};
+use super::super::values::{ANYWHERE, boolean, ip, listener, number, places};
+use super::{Key, alias, infinite, key, maybe, named, one, path, path_of, put, some, take};
 
 pub(super) const TLS: &[Key] = &[
     key(
@@ -94,6 +94,18 @@ pub(super) const HTTPS: &[Key] = &[
         "The address of the HTTP API over TLS.",
         |c, _, v| ip(v).map(|ip| https_ip(c, ip)),
         |c| maybe(c.https.map(|https| https.ip()).filter(|ip| *ip != ANYWHERE)),
+    ),
+    key(
+        "management.ssl.max_connections",
+        "As `management.tcp.max_connections`, over TLS.",
+        |c, _, v| put(&mut c.https_limits.max_connections, places(v)),
+        |c| infinite(c.https_limits.max_connections),
+    ),
+    key(
+        "management.ssl.request_timeout",
+        "As `management.tcp.request_timeout`, over TLS.",
+        |c, _, v| put(&mut c.https_limits.request_timeout_ms, number(v)),
+        |c| one(c.https_limits.request_timeout_ms),
     ),
     key(
         "management.ssl.certfile",
