@@ -139,6 +139,21 @@ pub(super) fn resume_listeners(call: &mut Call) -> Result<(), Failure> {
     call.have("POST", "/api/leveret/listeners/resume", None)
 }
 
+pub(super) fn drain(call: &mut Call) -> Result<(), Failure> {
+    let node = call.node_name();
+    call.banner(format!("Will put node {node} into maintenance mode. The node will no longer serve any client traffic!"));
+    call.have("POST", "/api/leveret/drain", None)
+}
+
+pub(super) fn revive(call: &mut Call) -> Result<(), Failure> {
+    let node = call.node_name();
+    call.banner(format!(
+        "Will put node {node} back into regular operating mode. \
+         The node will again serve client traffic and host primary queue replicas."
+    ));
+    call.have("POST", "/api/leveret/revive", None)
+}
+
 pub(super) fn rotate_logs(call: &mut Call) -> Result<(), Failure> {
     call.banner("This command does nothing and is deprecated: the log file is appended to, and is rotated by who looks after it.");
     Ok(())

@@ -62,7 +62,7 @@ pub(super) fn status(call: &mut Call) -> Result<(), Failure> {
                 format!("OS PID: {}", text("/pid")),
                 "OS: Linux".to_owned(),
                 format!("Uptime (seconds): {}", text("/uptime")),
-                format!("Is under maintenance?: {}", text("/suspended")),
+                format!("Is under maintenance?: {}", text("/drained")),
                 format!("RabbitMQ version: {}", text("/rabbitmq_version")),
                 format!("Leveret version: {}", text("/version")),
                 format!("Node name: {}", text("/name")),
@@ -132,7 +132,7 @@ fn as_json(node: &Json) -> Json {
         "data_directory": node["data_directory"],
         "disk_free": node["disk"]["free"],
         "disk_free_limit": node["disk"]["limit"],
-        "is_under_maintenance": node["suspended"],
+        "is_under_maintenance": node["drained"],
         "listeners": each_listener(node).iter().map(|listener| listener.json(node)).collect::<Vec<_>>(),
         "log_files": log_places(node),
         "memory": {"total": {"rss": node["memory"]["resident"]}, "strategy": "rss", "messages": node["memory"]["messages"]},
@@ -210,14 +210,14 @@ pub(super) fn cluster_status(call: &mut Call) -> Result<(), Failure> {
     let node = call.node()?;
     let name = node["name"].as_str().unwrap_or_default();
     let lines = |lines: Option<Vec<String>>| lines.unwrap_or_else(|| vec!["(none)".to_owned()]);
-    let suspended = if node["suspended"] == true { "marked for maintenance" } else { "not under maintenance" };
+    let maintenance = if node["drained"] == true { "marked for maintenance" } else { "not under maintenance" };
     let listeners = each_listener(&node);
     let sections = [
         ("Basics", vec![format!("Cluster name: {}", node["cluster_name"].as_str().unwrap_or_default())]),
         ("Disk Nodes", vec![name.to_owned()]),
         ("Running Nodes", vec![name.to_owned()]),
         ("Versions", vec![format!("{name}: RabbitMQ {}", node["rabbitmq_version"].as_str().unwrap_or_default())]),
-        ("Maintenance status", vec![format!("Node: {name}, status: {suspended}")]),
+        ("Maintenance status", vec![format!("Node: {name}, status: {maintenance}")]),
         ("Alarms", lines(alarms(&node))),
         ("Network Partitions", vec!["(none)".to_owned()]),
         ("Listeners", listeners.iter().map(|l| format!("Node: {name}, i{}", &l.line()[1..])).collect()),

@@ -19,7 +19,7 @@ use crate::node::password::{Algorithm, PasswordHash};
 use crate::node::users::{User, UserLimits};
 use crate::node::vhosts::Vhost;
 use crate::node::{Node, Refusal};
-use crate::server::{Address, Asked, resident_bytes};
+use crate::server::{Address, Asked, StartError, resident_bytes};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -36,6 +36,8 @@ pub(super) fn routes() -> Router<Api> {
         .route("/leveret/queues/{vhost}/{queue}/peek/{position}", get(peek))
         .route("/leveret/listeners/suspend", post(suspend_listeners))
         .route("/leveret/listeners/resume", post(resume_listeners))
+        .route("/leveret/drain", post(drain))
+        .route("/leveret/revive", post(revive))
         .route("/leveret/app/start", post(start_app))
         .route("/leveret/app/stop", post(stop_app))
         .route("/leveret/reset", post(reset))
@@ -91,7 +93,7 @@ async fn node(State(api): State<Api>, _: Operator) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "rabbitmq_version": node.settings.profile.version,
         "running": handle.is_running(),
-        "suspended": handle.is_suspended(),
+        "drained": handle.is_drained(),
         "data_directory": config.data_dir,
         "log_file": config.log.file_path(),
         "log_console": config.log.console.on.then_some(if config.log.stdout { "<stdout>" } else { "<stderr>" }),
@@ -272,23 +274,34 @@ async fn peek(
 }
 
 async fn suspend_listeners(State(api): State<Api>, _: Operator) -> StatusCode {
-    api.handle.suspend_listeners(true);
+    api.handle.suspend_listeners().await;
     StatusCode::NO_CONTENT
 }
 
-async fn resume_listeners(State(api): State<Api>, _: Operator) -> StatusCode {
-    api.handle.suspend_listeners(false);
+async fn resume_listeners(State(api): State<Api>, _: Operator) -> Result<StatusCode, ApiError> {
+    done(api.handle.resume_listeners().await)
+}
+
+async fn drain(State(api): State<Api>, _: Operator) -> StatusCode {
+    api.handle.drain().await;
     StatusCode::NO_CONTENT
 }
 
-async fn start_app(State(api): State<Api>, _: Operator) -> StatusCode {
-    api.handle.start_app();
-    StatusCode::NO_CONTENT
+async fn revive(State(api): State<Api>, _: Operator) -> Result<StatusCode, ApiError> {
+    done(api.handle.revive().await)
+}
+
+async fn start_app(State(api): State<Api>, _: Operator) -> Result<StatusCode, ApiError> {
+    done(api.handle.start_app().await)
 }
 
 async fn stop_app(State(api): State<Api>, _: Operator) -> StatusCode {
     api.handle.stop_app().await;
     StatusCode::NO_CONTENT
+}
+
+fn done(outcome: Result<(), StartError>) -> Result<StatusCode, ApiError> {
+    outcome.map(|()| StatusCode::NO_CONTENT).map_err(|error| ApiError::Unavailable(error.to_string()))
 }
 
 /// 409 while the application runs.

@@ -182,15 +182,14 @@ async fn ok(_: Caller) -> Response {
     fine()
 }
 
-/// Whether clients are let in.
-fn lets_clients_in(api: &Api) -> bool {
-    api.handle.is_running() && !api.handle.is_suspended()
+/// Whether the application runs and is not in maintenance mode.
+fn is_serving(api: &Api) -> bool {
+    api.handle.is_running() && !api.handle.is_drained()
 }
 
-/// A node that listens serves until it stops, or is told to turn clients away. These checks tell nothing that a connection would not, so that load balancers need
-/// no user for them, as in RabbitMQ.
+/// These checks tell nothing that a connection would not, so that load balancers need no user for them, as in RabbitMQ.
 async fn is_in_service(State(api): State<Api>) -> Result<Response, ApiError> {
-    if !lets_clients_in(&api) {
+    if !is_serving(&api) {
         return Err(failed("this rabbit node is not currently available to serve", json!({})));
     }
     Ok(fine())
@@ -215,10 +214,10 @@ async fn below_connection_limit(State(api): State<Api>) -> Result<Response, ApiE
 }
 
 async fn ready_to_serve_clients(State(api): State<Api>) -> Result<Response, ApiError> {
-    if !lets_clients_in(&api) {
+    if !is_serving(&api) {
         return Err(failed("the rabbit node is not currently available to serve", json!({})));
     }
-    if !api.handle.listening().iter().any(|listening| matches!(listening.protocol, "amqp" | "amqp/ssl")) {
+    if !api.handle.lets_clients_in() || !api.handle.listening().iter().any(|listening| matches!(listening.protocol, "amqp" | "amqp/ssl")) {
         return Err(failed("no active listeners for AMQP/AMQPS", json!({})));
     }
     check_connections(&api).map(|_| fine())

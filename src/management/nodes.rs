@@ -188,7 +188,7 @@ fn row<'a>(api: &'a Api, counted: &'a Counted<{ NODE.len() }>, all: &'a Counted<
         db_dir: config.data_dir.as_ref().map_or_else(String::new, |dir| dir.display().to_string()),
         config_files: [],
         metrics_gc_queue_length: Map::new(),
-        being_drained: false,
+        being_drained: handle.is_drained(),
         counted: counted.stats(&NODE, 0, NODE.len()),
         churn: all.stats(&TOTALS, CHURN_FROM, TOTALS.len()),
     }

@@ -45,8 +45,8 @@ fn accept(api: Api, mut request: Request) -> Result<Response, Refusal> {
     check_origin(headers, api.handle.config().websocket_origins.values())?;
     let key = key(headers)?;
     let protocol = subprotocol(headers)?;
-    if api.handle.is_stopping() {
-        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "the node stops"));
+    if !api.handle.lets_clients_in() {
+        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "the node takes no connections now"));
     }
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {

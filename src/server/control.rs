@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Handle, SHUTDOWN_GRACE, Shell, first_start};
+use super::{Handle, SHUTDOWN_GRACE, Shell, StartError, first_start};
 use crate::broker::view::ConnectionState;
 use crate::broker::{Connections, Input};
 use crate::config::{Config, DiskFreeLimit, MemoryWatermark};
@@ -17,8 +17,9 @@ use crate::server::ChangeError;
 
 /// How often connections that come up meanwhile are closed, too.
 const CLOSE_AGAIN: Duration = Duration::from_millis(50);
-/// What clients are told when the application stops, in RabbitMQ's words.
+/// What clients are told when the application stops, and when the node is drained, in RabbitMQ's words.
 const SHUTDOWN: &str = "broker forced connection closure with reason 'shutdown'";
+const MAINTENANCE: &str = "Node was put into maintenance mode";
 
 type SetLogLevel = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
@@ -37,6 +38,8 @@ pub(super) struct Controls {
     pub(super) disk_forced: AtomicBool,
     /// Nobody new is let in.
     suspended: AtomicBool,
+    /// The node is in maintenance mode.
+    drained: AtomicBool,
     /// RabbitMQ's `stop_app`: the process runs and serves nobody.
     app_stopped: AtomicBool,
     stop: Notify,
@@ -60,6 +63,7 @@ impl Controls {
             memory_forced: AtomicBool::new(false),
             disk_forced: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
             app_stopped: AtomicBool::new(false),
             stop: Notify::new(),
             log_level: OnceLock::new(),
@@ -129,23 +133,79 @@ impl Handle {
         !self.is_stopping() && !self.0.controls.app_stopped.load(Ordering::SeqCst)
     }
 
+    /// Whether the node is in maintenance mode.
     #[must_use]
-    pub fn is_suspended(&self) -> bool {
-        self.0.controls.suspended.load(Ordering::SeqCst)
+    pub fn is_drained(&self) -> bool {
+        self.0.controls.drained.load(Ordering::SeqCst)
     }
 
-    /// New connections are turned away, or let in again; those that are open stay.
-    pub fn suspend_listeners(&self, suspended: bool) {
-        self.0.controls.suspended.store(suspended, Ordering::SeqCst);
-        tracing::info!("client listeners are {}", if suspended { "suspended" } else { "resumed" });
+    /// Whether somebody who connects now is let in.
+    #[must_use]
+    pub fn lets_clients_in(&self) -> bool {
+        !self.is_stopping() && !self.0.controls.turns_away()
     }
 
-    /// RabbitMQ's `stop_app`: every connection is closed, and nobody is let in. Returns when they are gone, or after three seconds.
+    /// Closes the listeners for clients: a connect is refused. Connections that are open stay.
+    pub async fn suspend_listeners(&self) {
+        self.0.controls.suspended.store(true, Ordering::SeqCst);
+        let (listeners, _) = self.0.settle_doors().await;
+        tracing::info!(
+            "Asked to suspend {listeners} client connection listeners. \
+             No new client connections will be accepted until these listeners are resumed!"
+        );
+    }
+
+    /// Opens them again, where they were.
+    ///
+    /// # Errors
+    /// A listener whose address somebody else has taken.
+    pub async fn resume_listeners(&self) -> Result<(), StartError> {
+        self.0.controls.suspended.store(false, Ordering::SeqCst);
+        let (listeners, outcome) = self.0.settle_doors().await;
+        tracing::info!("Asked to resume {listeners} client connection listeners. New client connections will be accepted from now on");
+        outcome
+    }
+
+    /// RabbitMQ's maintenance mode: the listeners are closed, then all connections; the node goes on otherwise. Returns when they are
+    /// gone, or after three seconds.
+    pub async fn drain(&self) {
+        tracing::warn!("This node is being put into maintenance (drain) mode");
+        self.0.controls.drained.store(true, Ordering::SeqCst);
+        self.suspend_listeners().await;
+        tracing::warn!("Suspended all listeners and will no longer accept client connections");
+        let mut closed = 0;
+        let all_gone = async {
+            // Some may be on their way in.
+            while self.sockets() > 0 {
+                closed += self.close_connections(None, None, usize::MAX, MAINTENANCE).await;
+                let _ = tokio::time::timeout(CLOSE_AGAIN, self.0.ended.notified()).await;
+            }
+        };
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE, all_gone).await;
+        tracing::warn!("Closed {closed} local client connections");
+        tracing::info!("Node is ready to be shut down for maintenance or upgrade");
+    }
+
+    /// The end of maintenance mode.
+    ///
+    /// # Errors
+    /// A listener whose address somebody else has taken.
+    pub async fn revive(&self) -> Result<(), StartError> {
+        tracing::info!("This node is being revived from maintenance (drain) mode");
+        self.resume_listeners().await?;
+        tracing::info!("Resumed all listeners and will accept client connections again");
+        self.0.controls.drained.store(false, Ordering::SeqCst);
+        tracing::info!("Marked this node as back from maintenance and ready to serve clients");
+        Ok(())
+    }
+
+    /// RabbitMQ's `stop_app`: the listeners are closed, then every connection. Returns when they are gone, or after three seconds.
     pub async fn stop_app(&self) {
         if self.0.controls.app_stopped.swap(true, Ordering::SeqCst) {
             return;
         }
         tracing::info!("the application stops");
+        let _ = self.0.settle_doors().await;
         let all_gone = async {
             // Some may be on their way in.
             while self.sockets() > 0 {
@@ -158,11 +218,20 @@ impl Handle {
         let _ = tokio::time::timeout(SHUTDOWN_GRACE, all_gone).await;
     }
 
-    /// RabbitMQ's `start_app`.
-    pub fn start_app(&self) {
-        if self.0.controls.app_stopped.swap(false, Ordering::SeqCst) {
-            tracing::info!("the application has started");
+    /// RabbitMQ's `start_app`, which ends maintenance as a start of the node would.
+    ///
+    /// # Errors
+    /// A listener whose address somebody else has taken.
+    pub async fn start_app(&self) -> Result<(), StartError> {
+        let controls = &self.0.controls;
+        if !controls.app_stopped.swap(false, Ordering::SeqCst) {
+            return Ok(());
         }
+        controls.suspended.store(false, Ordering::SeqCst);
+        controls.drained.store(false, Ordering::SeqCst);
+        let (_, outcome) = self.0.settle_doors().await;
+        tracing::info!("the application has started");
+        outcome
     }
 
     /// Empties the node: it is as it was when it started for the first time. `false` while the application runs.

@@ -88,6 +88,19 @@ pub(super) async fn open(config: &Config) -> Result<Vec<Listener>, StartError> {
     Ok(listeners)
 }
 
+impl Listener {
+    /// One that was closed, where it was.
+    ///
+    /// # Errors
+    /// When it cannot be opened any more.
+    pub(super) async fn again(listening: &Listening) -> Result<Self, StartError> {
+        match &listening.address {
+            Address::Ip(address) => tcp(*address, listening.protocol).await,
+            Address::Path(path) => unix(path).await,
+        }
+    }
+}
+
 async fn tcp(address: SocketAddr, protocol: &'static str) -> Result<Listener, StartError> {
     let failed = |error: io::Error| StartError(format!("cannot listen for AMQP on {address}: {error}"));
     // This sets SO_REUSEADDR.

@@ -7,6 +7,7 @@ mod clock;
 mod connection;
 mod control;
 mod definitions;
+mod doors;
 mod handle;
 mod inbox;
 mod listener;
@@ -40,6 +41,7 @@ use crate::node::vhosts::Vhost;
 use attempts::Attempts;
 use broker_loop::{BrokerLoop, Keeper};
 use control::Controls;
+use doors::Doors;
 use inbox::Administration;
 use node_file::NodeFile;
 use outbox::Held;
@@ -130,6 +132,7 @@ struct Shell {
     time: Arc<Time>,
     /// Held by who moves the clock.
     moving: tokio::sync::Mutex<()>,
+    doors: Doors,
     listening: Mutex<Vec<Listening>>,
 }
 
@@ -372,6 +375,7 @@ impl Server {
             started: SystemTime::now(),
             time,
             moving: tokio::sync::Mutex::default(),
+            doors: Doors::default(),
             listening: Mutex::default(),
             config,
         });
@@ -392,11 +396,7 @@ impl Server {
             return Err(error);
         }
         tokio::spawn(definitions::reload(hangup, definitions, Arc::clone(&shell)));
-        let listeners = listener::open(&shell.config).await?;
-        for listener in listeners {
-            shell.listening.lock().push(listener.listening.clone());
-            tokio::spawn(listener.accept(Arc::clone(&shell)));
-        }
+        shell.open_doors(listener::open(&shell.config).await?).await;
         Ok(Self { shell })
     }
 

@@ -1,7 +1,10 @@
 //! Limits, alarms, stopping and starting: what clients notice of it. And the ways to a node.
 
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 
+use super::http::Http;
 use super::support::broker::{Broker, Scratch, leveret};
 use super::support::eventually;
 use super::support::raw::Raw;
@@ -55,16 +58,61 @@ pub(crate) fn stopping_and_starting(tools: &Tools, broker: &Broker) {
     };
     let mut open = Raw::channel(broker);
     open.declare("kept", 0);
+    let is_refused = || TcpStream::connect(broker.address()).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
     tools.ctl(&["suspend_listeners"]);
-    Raw::over(std::net::TcpStream::connect(broker.address()).expect("a connection")).ends();
+    assert!(is_refused(), "the port is closed");
     open.round_trip("kept");
+    let reached = tools.run(&["rabbitmq-diagnostics", "check_port_connectivity"]);
+    assert_eq!(reached.code, 69, "{reached:?}");
     tools.ctl(&["resume_listeners"]);
     drop(Raw::channel(broker));
+    // Somebody else takes the port.
+    tools.ctl(&["suspend_listeners"]);
+    let taken = TcpListener::bind(broker.address()).expect("the port is free");
+    let refused_to = tools.run(&["rabbitmqctl", "resume_listeners"]);
+    let text = format!("Error:\ncannot listen for AMQP on {}: ", broker.address());
+    assert!(refused_to.code == 69 && refused_to.err.starts_with(&text), "{refused_to:?}");
+    drop(taken);
+    tools.ctl(&["resume_listeners"]);
+    drop(Raw::channel(broker));
+
+    let http = Http::nobody(broker.http());
+    let service =
+        |http: &Http| ["is-in-service", "ready-to-serve-clients"].map(|check| http.get(&format!("/api/health/checks/{check}")).status);
+    assert_eq!(service(&http), [200, 200]);
+    let node = "leveret@localhost";
+    let draining = format!("Will put node {node} into maintenance mode. The node will no longer serve any client traffic!\n");
+    assert_eq!(tools.run(&["rabbitmq-upgrade", "drain"]).out, draining);
+    let told = open.closed();
+    assert_eq!((told.code, told.text.as_str()), (320, "CONNECTION_FORCED - Node was put into maintenance mode"));
+    assert!(is_refused(), "nobody new is let in");
+    assert_eq!(service(&http), [503, 503]);
+    let unserved = "the rabbit node is not currently available to serve";
+    assert_eq!(http.get("/api/health/checks/ready-to-serve-clients").json()["reason"], unserved);
+    let drained = |value: bool| {
+        assert_eq!(Http::guest(broker.http()).get(&format!("/api/nodes/{node}")).json()["being_drained"], value);
+        let status = if value { "marked for maintenance" } else { "not under maintenance" };
+        assert!(tools.ctl(&["cluster_status"]).contains(&format!("Node: {node}, status: {status}\n")));
+        assert!(tools.ctl(&["status"]).contains(&format!("Is under maintenance?: {value}\n")));
+    };
+    drained(true);
+    let reviving = format!(
+        "Will put node {node} back into regular operating mode. The node will again serve client traffic and host primary queue replicas.\n"
+    );
+    assert_eq!(tools.run(&["rabbitmq-upgrade", "revive"]).out, reviving);
+    drained(false);
+    assert_eq!(service(&http), [200, 200]);
+    open = Raw::channel(broker);
+    open.round_trip("kept");
+    // Who suspends listeners alone has the node in service.
+    tools.ctl(&["suspend_listeners"]);
+    assert_eq!(service(&http), [200, 503]);
+    tools.ctl(&["resume_listeners"]);
 
     refused(&["reset"], "stopped", "Stop", "stop_app");
     tools.ctl_says(&["stop_app"], "Stopping rabbit application on node leveret@localhost ...\n");
     assert_eq!(open.closed().code, 320);
-    Raw::over(std::net::TcpStream::connect(broker.address()).expect("a connection")).ends();
+    assert!(is_refused(), "nobody new is let in");
     refused(&["list_queues"], "running", "Start", "start_app");
     let stopped = tools.run(&["rabbitmq-diagnostics", "-q", "check_running"]);
     let text = "Error:\nRabbitMQ on node leveret@localhost is not running or has not fully booted yet (check with is_booting)\n";

@@ -28,7 +28,8 @@ pub(crate) struct Tools {
 impl Tools {
     pub(crate) fn new() -> Self {
         let links = Scratch::new();
-        for name in ["rabbitmqctl", "rabbitmq-diagnostics", "rabbitmq-plugins", "rabbitmq-queues", "rabbitmqadmin", "rabbitmq-server"] {
+        let programs = ["rabbitmqctl", "rabbitmq-diagnostics", "rabbitmq-plugins", "rabbitmq-queues", "rabbitmq-upgrade", "rabbitmqadmin"];
+        for name in programs.into_iter().chain(["rabbitmq-server"]) {
             symlink(env!("CARGO_BIN_EXE_leveret"), links.path(name)).expect("a link");
         }
         Self { links, home: Home::new(), given: Arc::default() }

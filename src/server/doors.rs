@@ -1,0 +1,71 @@
+//! The listeners while the node runs: who looks after it closes them, and opens them again where they were.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use super::listener::{Listener, Listening};
+use super::{Shell, StartError};
+
+/// All places where clients come in, open or not.
+#[derive(Debug, Default)]
+pub(super) struct Doors(tokio::sync::Mutex<Vec<Door>>);
+
+#[derive(Debug)]
+struct Door {
+    listening: Listening,
+    /// Who waits for clients there and has the socket; `None` while it is closed.
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Door {
+    fn open(&mut self, listener: Listener, shell: &Arc<Shell>) {
+        self.accepting = Some(tokio::spawn(listener.accept(Arc::clone(shell))));
+    }
+
+    /// When this returns, whoever connects is refused.
+    async fn close(&mut self) {
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+            // It is over when the task has given up its socket.
+            let _ = accepting.await;
+        }
+    }
+}
+
+impl Shell {
+    /// Has clients come in from now on.
+    pub(super) async fn open_doors(self: &Arc<Self>, listeners: Vec<Listener>) {
+        let mut doors = self.doors.0.lock().await;
+        for listener in listeners {
+            let listening = listener.listening.clone();
+            self.listening.lock().push(listening.clone());
+            let mut door = Door { listening, accepting: None };
+            door.open(listener, self);
+            doors.push(door);
+        }
+    }
+
+    /// Closes the listeners, or opens them, whatever is to be the case now: one change after the other. Says how many there are.
+    ///
+    /// # Errors
+    /// The first that could not be opened; the others are.
+    pub(super) async fn settle_doors(self: &Arc<Self>) -> (usize, Result<(), StartError>) {
+        let mut doors = self.doors.0.lock().await;
+        let mut outcome = Ok(());
+        for door in doors.iter_mut() {
+            if self.controls.turns_away() {
+                door.close().await;
+            } else if door.accepting.is_none() {
+                match Listener::again(&door.listening).await {
+                    Ok(listener) => door.open(listener, self),
+                    Err(error) => {
+                        tracing::error!("{error}");
+                        outcome = outcome.and(Err(error));
+                    }
+                }
+            }
+        }
+        (doors.len(), outcome)
+    }
+}
