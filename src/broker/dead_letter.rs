@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::counters::Strategy;
+use super::journal::{DeadWay, reason, without_exchange};
 use super::queue::effective::DeadLettering;
 use super::queue::{Entry, QueueId};
 use super::routing::{Routed, Source};
@@ -40,12 +41,12 @@ impl Reason {
 /// A message that has died and is not routed yet.
 #[derive(Debug)]
 pub(super) struct DeadLetter {
-    queue: QueueId,
+    pub(super) queue: QueueId,
     /// Its name; the queue may be gone by now.
-    name: Arc<str>,
+    pub(super) name: Arc<str>,
     to: DeadLettering,
-    entry: Entry,
-    reason: Reason,
+    pub(super) entry: Entry,
+    pub(super) reason: Reason,
     died: Timestamp,
     /// It has been in the queue, as far as a storage knows.
     was_kept: bool,
@@ -61,19 +62,22 @@ const MAX_DEATHS: usize = 256;
 impl Broker {
     /// A message that has left its queue is dead; without a dead-letter exchange it ends here.
     pub(super) fn bury(&mut self, id: QueueId, entry: Entry, reason: Reason) {
-        self.count_death(id, reason);
+        self.count_death(id, &entry, reason);
         self.leave_queue(id, &entry);
         self.list_dead(id, entry, reason, true);
     }
 
     /// The same for one that the queue has refused.
     pub(super) fn bury_unkept(&mut self, id: QueueId, entry: Entry, reason: Reason) {
-        self.count_death(id, reason);
+        self.count_death(id, &entry, reason);
         self.leave_queue(id, &entry);
         self.list_dead(id, entry, reason, false);
     }
 
-    fn count_death(&mut self, id: QueueId, reason: Reason) {
+    fn count_death(&mut self, id: QueueId, entry: &Entry, reason: Reason) {
+        if self.journal.is_some() {
+            self.journal_died(id, entry, reason);
+        }
         let Some(queue) = self.queues.get(id) else { return };
         let strategy = match &queue.effective.dead_lettering {
             Some(to) if to.at_least_once => Strategy::AtLeastOnce,
@@ -86,7 +90,13 @@ impl Broker {
 
     fn list_dead(&mut self, id: QueueId, entry: Entry, reason: Reason, was_kept: bool) {
         let queue = self.queues.get(id).and_then(|queue| Some((&queue.name, queue.effective.dead_lettering.as_ref()?)));
-        let Some((name, to)) = queue else { return self.end_dead(id, entry, was_kept) };
+        let Some((name, to)) = queue else {
+            if self.journal.is_some() {
+                let why = if self.queues.contains_key(id) { without_exchange(reason) } else { reason::QUEUE_DELETED };
+                self.journal_dropped(id, &entry, why);
+            }
+            return self.end_dead(id, entry, was_kept);
+        };
         let (name, to) = (Arc::clone(name), to.clone());
         self.dead.push_back(DeadLetter { queue: id, name, to, entry, reason, died: self.now, was_kept });
     }
@@ -110,6 +120,9 @@ impl Broker {
         let message = self.as_dead_letter(&dead);
         let deaths = Deaths::read(message.properties().headers().unwrap_or_default());
         if deaths.0.len() > MAX_DEATHS {
+            if self.journal.is_some() {
+                self.journal_dropped(dead.queue, &dead.entry, reason::TOO_MANY_DEATHS);
+            }
             return self.end_dead(dead.queue, dead.entry, dead.was_kept);
         }
         let mut routed = Routed::default();
@@ -122,16 +135,29 @@ impl Broker {
         if let Some(source) = source {
             self.find_route(source, &message, &keys, &mut routed);
         }
+        let mut cut = Vec::new();
         if dead.reason != Reason::Rejected {
-            routed.queues.retain(|id| !deaths.is_cycle(self.queues[*id].name.as_bytes()));
+            routed.queues.retain(|id| {
+                let is_cycle = deaths.is_cycle(self.queues[*id].name.as_bytes());
+                if is_cycle {
+                    cut.push(*id);
+                }
+                !is_cycle
+            });
         }
         let goes_elsewhere = !routed.delayed.is_empty() || routed.duplicate;
         if dead.to.at_least_once && !goes_elsewhere && !self.all_would_take(&routed.queues, &message) {
+            if self.journal.is_some() {
+                self.journal_held(&dead);
+            }
             self.hold_dead_letter(dead);
             return;
         }
         self.dead_letters.confirmed += u64::from(dead.to.at_least_once);
         self.memory += message.memory() as u64;
+        if self.journal.is_some() {
+            self.journal_dead_lettered(&dead, &message, &DeadWay { exchange_exists: source.is_some(), routed: &routed, cut: &cut });
+        }
         // Only now: what is held is tried again.
         self.remember(&message, &keys, &routed.remembering);
         self.hand_out(message, routed, effects);

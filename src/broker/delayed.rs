@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::exchange::ExchangeId;
+use super::journal::reason;
 use super::record::Enqueue;
 use super::routing::{Routed, Source};
 use super::timers::{Deadline, Due};
@@ -67,6 +68,9 @@ impl Broker {
         let (Some(due), Some(delayed)) = (due, delayed) else { return self.release(message) };
         let position = delayed.last_id + 1;
         let queue = self.exchanges[id].number;
+        if self.journal.is_some() {
+            self.journal_delayed(id, position, due);
+        }
         if queue != 0 {
             self.log.enqueue(&message, Enqueue { queue, position, at: due.0, ..Enqueue::default() });
         }
@@ -113,6 +117,9 @@ impl Broker {
             let Some(((_, position), message)) = delayed.messages.pop_first() else { return };
             self.write_undelayed(id, position, &message);
             self.fired(Fired::DelayedRouted, &name, 1);
+            if self.journal.is_some() {
+                self.journal_undelayed(id, position, &message);
+            }
             self.release_delayed(id, message, effects);
         }
     }
@@ -126,12 +133,18 @@ impl Broker {
         let mut routed = Routed::default();
         // Its header is negative by now, so this exchange does not delay it again.
         self.route(Source::Named(id), &ready, &keys, &mut routed);
+        if self.journal.is_some() && routed.queues.is_empty() && routed.delayed.is_empty() {
+            self.journal_unroutable();
+        }
         self.hand_out(ready, routed, effects);
     }
 
     /// Drops what an exchange that is going keeps.
-    pub(super) fn drop_delayed(&mut self, delayed: Delayed) {
-        for message in delayed.messages.into_values() {
+    pub(super) fn drop_delayed(&mut self, id: ExchangeId, delayed: Delayed) {
+        for ((_, position), message) in delayed.messages {
+            if self.journal.is_some() {
+                self.journal_never_routed(id, position, &message, reason::EXCHANGE_DELETED);
+            }
             self.memory -= MEMORY;
             self.release(message);
         }
@@ -144,6 +157,9 @@ impl Broker {
         let Some(&key) = delayed.messages.keys().find(|(_, other)| *other == id) else { return };
         if let Some(message) = delayed.messages.remove(&key) {
             self.write_undelayed(at, id, &message);
+            if self.journal.is_some() {
+                self.journal_never_routed(at, id, &message, reason::CANCELLED);
+            }
             self.memory -= MEMORY;
             self.release(message);
         }

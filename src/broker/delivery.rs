@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::channel::unacked::Delivery;
 use super::dead_letter::Reason;
+use super::journal::{Given, reason};
 use super::queue::effective::Overflow;
 use super::queue::{ConsumerId, Entry, Queue, QueueId, QueueType};
 use super::settings::Profile;
@@ -40,6 +41,9 @@ impl Broker {
             Arrival::Forwarded => queue.counters.forwarded += 1,
         }
         if queue.deduplication.as_ref().is_some_and(|deduplication| deduplication.is_duplicate(message.properties(), now)) {
+            if let Some(journal) = &mut self.journal {
+                journal.not_taken(now, Some(&queue.name), reason::DUPLICATE);
+            }
             self.release(message);
             return true;
         }
@@ -58,6 +62,9 @@ impl Broker {
         let entry = if looks { queue.entry(message, now) } else { queue.ready.entry(message) };
         self.memory += Entry::MEMORY;
         let is_kept = queue.number != 0;
+        if let Some(journal) = &mut self.journal {
+            journal.enqueued(now, (id, &queue.name), entry.position, &entry.message);
+        }
         if queue.ready.is_empty()
             && queue.consumers.anyone_waiting()
             && let Some(consumer) = self.take_turn(id, effects)
@@ -91,9 +98,15 @@ impl Broker {
         let queue = &mut self.queues[id];
         if queue.effective.overflow == Overflow::RejectPublishDlx {
             let entry = queue.entry(message, self.now);
+            if let Some(journal) = &mut self.journal {
+                journal.refused_at(id, entry.position);
+            }
             self.memory += Entry::MEMORY;
             self.bury_unkept(id, entry, Reason::MaxLength);
         } else {
+            if let Some(journal) = &mut self.journal {
+                journal.not_taken(self.now, Some(&queue.name), reason::REJECT_PUBLISH);
+            }
             self.release(message);
         }
     }
@@ -181,6 +194,12 @@ impl Broker {
             }
         }
         let tag = channel.unacked.next_tag();
+        if let Some(journal) = &mut self.journal {
+            let client = journal.client(consumer.at(), connection.serial, &connection.opened.origin);
+            let given =
+                Given { consumer_tag: Some(&consumer.tag), delivery_tag: tag, no_ack: consumer.no_ack, stays: queue.stream.is_some() };
+            journal.given(self.now, client, (consumer.queue, &queue.name), &entry, &given);
+        }
         let to = Recipient { channel: consumer.channel, consumer_tag: consumer.tag.as_bytes(), frame_max: connection.opened.frame_max };
         let properties = delivered_properties(queue.kind, &entry, &self.settings.profile);
         let delivered = Delivered { message: &entry.message, properties: properties.as_deref(), redelivered: entry.redelivered };

@@ -17,6 +17,7 @@ pub mod exchange;
 mod expiry;
 mod fired;
 mod import;
+pub mod journal;
 pub mod json;
 mod origin;
 mod paging;
@@ -50,6 +51,7 @@ use counters::{Churn, DeadLetters, ExchangeCounters, Gone, Sizes};
 use dead_letter::DeadLetter;
 use durable::{Numbered, Rounds};
 use exchange::{Destination, Exchange, ExchangeId};
+use journal::Journal;
 use policy::{Policies, Policy};
 use queue::effective::Effective;
 use queue::{Consumer, ConsumerId, Entry, Queue, QueueId};
@@ -227,6 +229,8 @@ pub struct Broker {
     policies: Policies,
     limits: Limits,
     reports: Reports,
+    /// What happens to messages, while somebody wants to know it.
+    journal: Option<Box<Journal>>,
     /// What applies to a queue of which nothing special was asked.
     plain: Arc<Effective>,
     /// Working space of routing, kept for its allocation.
@@ -279,6 +283,7 @@ impl Broker {
             policies: Policies::default(),
             limits: Limits::default(),
             reports: Reports::default(),
+            journal: None,
             plain,
             found: Vec::new(),
             log: Records::default(),

@@ -341,7 +341,11 @@ impl Broker {
             let entry = self.restored(id, stored);
             self.write_end(id, &entry);
             let queue = &mut self.queues[id];
+            let before = entry.position;
             let entry = Entry { priority: queue.ready.max_priority(), ..queue.ready.at_tail(entry) };
+            if let Some(journal) = &mut self.journal {
+                journal.moved(id, before, entry.position);
+            }
             self.log.next_message();
             Self::write_enqueue(&mut self.log, queue, &entry);
             queue.ready.push(entry);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::journal::reason;
 use super::queue::stream::{Read, Reader, Stream};
 use super::queue::{ConsumerId, Entry, QueueId};
 use super::record::Enqueue;
@@ -22,6 +23,9 @@ impl Broker {
             let enqueue = Enqueue { queue: queue.number, position: stream.next(), at: now.0, ..Enqueue::default() };
             self.log.enqueue(&message, enqueue);
             queue.counters.disk_writes += 1;
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.enqueued(now, (id, &queue.name), stream.next(), &message);
         }
         stream.append(message, now, &queue.effective);
         self.memory += Stream::MEMORY;
@@ -52,6 +56,9 @@ impl Broker {
             };
             if queue.number != 0 {
                 self.log.drop_all(queue.number, 0, (retired.first, retired.last), retired.bytes);
+            }
+            if self.journal.is_some() {
+                self.journal_retired(id, retired.first, &retired.messages, reason::RETENTION);
             }
             for message in retired.messages {
                 self.release_stored(message);

@@ -47,6 +47,7 @@ impl Broker {
         let mut routed = Routed::default();
         self.route(Source::Named(exchange), &message, &[], &mut routed);
         self.memory += message.memory() as u64;
+        self.journal_go_on(None);
         self.hand_out(message, routed, effects);
     }
 }

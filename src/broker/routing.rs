@@ -106,12 +106,17 @@ impl Broker {
     /// Gives a message to all that it was routed to. It is in the account of memory already.
     pub(super) fn hand_out(&mut self, message: Message, routed: Routed, effects: &mut Effects) {
         self.log.next_message();
+        if self.journal.is_some() {
+            self.journal_handed_out(&message, &routed);
+        }
         for exchange in routed.delayed {
             self.delay(exchange, message.clone());
         }
         for queue in routed.queues {
             self.enqueue(queue, message.clone(), Arrival::Forwarded, effects);
         }
+        // What comes next is another message.
+        self.journal_go_on(None);
         self.release(message);
     }
 

@@ -11,6 +11,7 @@ mod coverage;
 mod delayed;
 mod hostile;
 mod in_process;
+mod journal;
 mod paging;
 mod permissions;
 mod properties;

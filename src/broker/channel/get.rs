@@ -5,6 +5,7 @@ use crate::amqp::encoder::{Delivered, Recipient};
 use crate::amqp::{AMQPClass, basic, method};
 use crate::broker::access::{Permission, Resource};
 use crate::broker::delivery::delivered_properties;
+use crate::broker::journal::Given;
 use crate::broker::queue::{QueueId, QueueType};
 use crate::broker::{At, Broker, Effects, Error};
 
@@ -57,6 +58,9 @@ impl Broker {
         }
         let frame_max = self.connection(at.connection).map_or(0, |c| c.opened.frame_max);
         let tag = self.open_channel(at).unacked.next_tag();
+        if self.journal.is_some() {
+            self.journal_got(at, id, &entry, &Given { consumer_tag: None, delivery_tag: tag, no_ack, stays: false });
+        }
         let to = Recipient { channel: at.channel, consumer_tag: &[], frame_max };
         let properties = delivered_properties(kind, &entry, &self.settings.profile);
         let delivered = Delivered { message: &entry.message, properties: properties.as_deref(), redelivered: entry.redelivered };

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::counters::ChannelCounters;
+use super::journal::reason;
 use super::queue::{ConsumerId, QueueId};
 use super::timers::Deadline;
 use super::view::ChannelView;
@@ -302,6 +303,7 @@ impl Broker {
     /// The channel itself stays in its table.
     pub(super) fn end_channel(&mut self, at: At, effects: &mut Effects) {
         let left = self.end_consumers(at);
+        self.journal_why(reason::CHANNEL_CLOSED);
         self.end_deliveries(at, effects);
         self.consumers_have_left(left, effects);
         self.channel_closed(at);
@@ -314,6 +316,7 @@ impl Broker {
         let all = channels.iter().map(|channel| At { connection, channel: *channel });
         let left: Vec<QueueId> = all.clone().flat_map(|at| self.end_consumers(at)).collect();
         for at in all.clone() {
+            self.journal_why(reason::CONNECTION_CLOSED);
             self.end_deliveries(at, effects);
         }
         self.consumers_have_left(left, effects);

@@ -10,6 +10,7 @@ use crate::amqp::{Marks, Message, Publish, ReplyCode};
 use crate::broker::access::{Permission, Resource};
 use crate::broker::delivery::Arrival;
 use crate::broker::exchange::ExchangeId;
+use crate::broker::journal::{Way, reason};
 use crate::broker::queue::QueueId;
 use crate::broker::routing::{Routed, Source};
 use crate::broker::{At, Broker, Effects, Error, Opened};
@@ -82,6 +83,10 @@ impl Broker {
             let queues = self.open_channel(at).route.targets.queues.clone();
             self.trace_publish(at, &message, &queues);
         }
+        if self.journal.is_some() {
+            let in_transaction = matches!(self.open_channel(at).mode, Mode::Tx(_));
+            self.journal_published(at, &message, in_transaction);
+        }
         let channel = self.open_channel(at);
         match &mut channel.mode {
             Mode::Plain => channel.counters.publish += 1,
@@ -109,6 +114,10 @@ impl Broker {
                 effects.hold(at.connection);
             }
             confirms.settle(taken, at.channel, effects.output(at.connection));
+            let number = confirms.published();
+            if self.journal.is_some() {
+                self.journal_confirmed(at, number, taken);
+            }
         }
         Ok(())
     }
@@ -123,6 +132,9 @@ impl Broker {
         effects: &mut Effects,
     ) -> bool {
         self.log.next_message();
+        if self.journal.is_some() {
+            self.journal_way(at, mandatory, &message, targets);
+        }
         self.sizes.add(message.body_len() as u64);
         let counters = match targets.source {
             Some(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.counters),
@@ -160,6 +172,15 @@ impl Broker {
             taken &= self.enqueue(*queue, message.clone(), Arrival::Published, effects);
         }
         self.enqueue(*last, message, Arrival::Published, effects) && taken
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn journal_way(&mut self, at: At, mandatory: bool, message: &Message, targets: &Targets) {
+        let why = if reply_to::is_reply(message.routing_key()) { reason::REQUESTER_GONE } else { reason::DUPLICATE };
+        let goes_nowhere = targets.queues.is_empty() && targets.delayed.is_empty() && targets.reply.is_none();
+        let absorbed = (targets.absorbed && goes_nowhere).then_some(why);
+        self.journal_routed(at, &Way { queues: &targets.queues, unroutable: targets.is_unroutable(), mandatory, absorbed });
     }
 
     /// The targets by name: a transaction names queues at publish and finds them at commit, so that one deleted in

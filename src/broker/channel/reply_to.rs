@@ -2,6 +2,7 @@
 
 use crate::amqp::encoder::{Delivered, Recipient};
 use crate::amqp::{AMQPClass, Message, basic};
+use crate::broker::journal::reason;
 use crate::broker::{At, Broker, ConnectionId, Effects, Error};
 
 /// The pseudo-queue that a requester consumes from and names in reply_to.
@@ -85,6 +86,9 @@ impl Broker {
         let Some(connection) = self.connection(at.connection) else { return };
         // No queue stands in between: a requester that does not read loses replies, or it would take all memory.
         if connection.pending + waiting > limit {
+            if let Some(journal) = &mut self.journal {
+                journal.not_taken(self.now, None, reason::REQUESTER_SLOW);
+            }
             return;
         }
         let frame_max = connection.opened.frame_max;
@@ -98,5 +102,8 @@ impl Broker {
             delivery_tag,
             Delivered { message, properties: Some(&properties), redelivered: false },
         );
+        if self.journal.is_some() {
+            self.journal_replied(at, delivery_tag);
+        }
     }
 }

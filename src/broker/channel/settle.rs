@@ -5,6 +5,7 @@ use super::tx::Settlement;
 use super::unacked::Delivery;
 use crate::amqp::{AMQPClass, basic};
 use crate::broker::dead_letter::Reason;
+use crate::broker::journal::reason;
 use crate::broker::queue::{QueueId, QueueType};
 use crate::broker::{At, Broker, Effects, Error};
 
@@ -33,6 +34,7 @@ impl Broker {
         requeue: bool,
         effects: &mut Effects,
     ) -> Result<(), Error> {
+        self.journal_why(reason::NACK);
         let counts = self.settings.profile.nack_counts;
         let outcome = match requeue {
             true if counts => Outcome::Return,
@@ -43,6 +45,7 @@ impl Broker {
     }
 
     pub(super) fn basic_reject(&mut self, at: At, delivery_tag: u64, requeue: bool, effects: &mut Effects) -> Result<(), Error> {
+        self.journal_why(reason::REJECT);
         let outcome = if requeue { Outcome::Return } else { Outcome::Discard };
         self.settle(at, delivery_tag, false, outcome, effects)
     }
@@ -55,8 +58,9 @@ impl Broker {
         if outcome != Outcome::Ack && !self.settings.profile.stream_takes_nack {
             taken = self.refuse_of_streams(at, taken)?;
         }
+        let why = self.journal.as_ref().map_or(reason::ACK, |journal| journal.why);
         if is_transactional && let Mode::Tx(transaction) = &mut self.open_channel(at).mode {
-            transaction.settle(Settlement { deliveries: taken, outcome });
+            transaction.settle(Settlement { deliveries: taken, outcome, why });
             return Ok(());
         }
         self.carry_out(at, taken, outcome, effects);
@@ -71,6 +75,9 @@ impl Broker {
                 let deliveries = if outcome == Outcome::Discard { self.by_consumer(deliveries) } else { deliveries };
                 let mut credited = Credited::default();
                 for delivery in deliveries {
+                    if self.journal.is_some() {
+                        self.journal_settled(at, &delivery, outcome == Outcome::Ack);
+                    }
                     let left = self.leave(&delivery, outcome, &mut credited);
                     if outcome == Outcome::Discard {
                         self.bury(delivery.queue, delivery.entry, Reason::Rejected);
@@ -107,9 +114,15 @@ impl Broker {
         let mut credited = Credited::default();
         let mut queues: Vec<QueueId> = Vec::new();
         for delivery in deliveries {
+            if self.journal.is_some() {
+                self.journal_settled(at, &delivery, false);
+            }
             self.leave(&delivery, outcome, &mut credited);
             let Delivery { queue, mut entry, .. } = delivery;
             let Some(requeued_to) = self.queues.get_mut(queue) else {
+                if self.journal.is_some() {
+                    self.journal_dropped(queue, &entry, reason::QUEUE_DELETED);
+                }
                 self.release_entry(entry);
                 continue;
             };
@@ -130,10 +143,17 @@ impl Broker {
                 }
                 QueueType::Quorum => entry.uncounted_returns = entry.uncounted_returns.saturating_add(1),
             }
+            if let Some(journal) = &mut self.journal {
+                journal.requeued(self.now, at, (queue, &requeued_to.name), &entry);
+            }
             if requeued_to.kind == QueueType::Quorum && requeued_to.effective.delivery_limit.is_none() {
                 self.write_end(queue, &entry);
                 let requeued_to = &mut self.queues[queue];
+                let before = entry.position;
                 let entry = requeued_to.ready.at_tail(entry);
+                if let Some(journal) = &mut self.journal {
+                    journal.moved(queue, before, entry.position);
+                }
                 self.log.next_message();
                 Self::write_enqueue(&mut self.log, requeued_to, &entry);
                 requeued_to.ready.push(entry);
@@ -213,6 +233,7 @@ impl Broker {
         if !requeue {
             return Err(Error::not_implemented("requeue=false"));
         }
+        self.journal_why(reason::RECOVER);
         let unacked = self.open_channel(at).unacked.take_all();
         if reply {
             // Before the redeliveries (gotcha 47).

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::settle::Outcome;
 use super::unacked::Delivery;
+use crate::broker::journal::reason;
 use crate::broker::queue::{ConsumerId, QueueId};
 use crate::broker::timers::Due;
 use crate::broker::{At, Broker, Effects, Error, Fired, Timestamp};
@@ -69,6 +70,7 @@ impl Broker {
                 self.cancel_notify(consumer, &name, effects);
             }
         }
+        self.journal_why(reason::CONSUMER_TIMEOUT);
         let queues: BTreeSet<QueueId> = returned.iter().map(|delivery| delivery.queue).collect();
         self.requeue(at, returned, Outcome::Requeue, effects);
         for queue in left {

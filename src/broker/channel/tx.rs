@@ -1,10 +1,13 @@
 //! tx.select, tx.commit, tx.rollback: publishes and settlements held back until they are committed (behaviour F7).
 
+use std::sync::Arc;
+
 use super::Mode;
 use super::publish::NamedTargets;
 use super::settle::Outcome;
 use super::unacked::Delivery;
 use crate::amqp::{AMQPClass, Message, tx};
+use crate::broker::journal::About;
 use crate::broker::{At, Broker, Effects, Error};
 
 /// Deliveries that have left the channel, and what is to become of them.
@@ -12,6 +15,8 @@ use crate::broker::{At, Broker, Effects, Error};
 pub(super) struct Settlement {
     pub(super) deliveries: Vec<Delivery>,
     pub(super) outcome: Outcome,
+    /// What the journal says of it.
+    pub(super) why: &'static str,
 }
 
 #[derive(Debug)]
@@ -20,6 +25,8 @@ struct Published {
     message: Message,
     /// Routed when it was published.
     targets: NamedTargets,
+    /// As the journal knows it.
+    about: Option<Arc<About>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,8 +79,9 @@ impl Broker {
 
     /// Keeps a publish until the transaction commits.
     pub(super) fn hold_back(&mut self, at: At, mandatory: bool, message: Message, targets: NamedTargets) {
+        let about = self.journal_current();
         if let Mode::Tx(transaction) = &mut self.open_channel(at).mode {
-            transaction.published.push(Published { mandatory, message, targets });
+            transaction.published.push(Published { mandatory, message, targets, about });
         }
     }
 
@@ -91,7 +99,8 @@ impl Broker {
         counters.publish += published;
         counters.publish_confirm += published;
         let mut complete = true;
-        for Published { mandatory, message, targets } in transaction.published {
+        for Published { mandatory, message, targets, about } in transaction.published {
+            self.journal_go_on(about);
             let targets = self.find_targets(&targets);
             complete &= self.deliver_to_queues(at, mandatory, message, &targets, effects);
         }
@@ -99,7 +108,8 @@ impl Broker {
         if complete {
             self.reply(at, effects, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})));
         }
-        for Settlement { deliveries, outcome } in transaction.settlements {
+        for Settlement { deliveries, outcome, why } in transaction.settlements {
+            self.journal_why(why);
             self.carry_out(at, deliveries, outcome, effects);
         }
         partial
@@ -117,6 +127,9 @@ impl Broker {
     /// Drops what a transaction would have published; returns what it would have settled.
     pub(super) fn abandon(&mut self, transaction: Transaction) -> Vec<Delivery> {
         for published in transaction.published {
+            if self.journal.is_some() {
+                self.journal_rolled_back(published.about);
+            }
             self.release(published.message);
         }
         transaction.settlements.into_iter().flat_map(|settlement| settlement.deliveries).collect()

@@ -178,6 +178,12 @@ impl Stream {
         })
     }
 
+    /// Messages that are in memory, with their offsets.
+    pub fn iter_in_memory(&self) -> impl Iterator<Item = (u64, &Message)> {
+        let segments = self.segments.range(self.on_disk..);
+        segments.flat_map(|segment| (segment.first..).zip(segment.messages.iter().map(|stored| &stored.message)))
+    }
+
     /// The offset of the oldest message, or of the next one when there is none.
     #[must_use]
     pub fn first(&self) -> u64 {

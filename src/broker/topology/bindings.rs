@@ -162,6 +162,7 @@ impl Broker {
                 let messages: Vec<Message> = history.iter().map(|kept| kept.message.clone()).collect();
                 for message in messages {
                     self.log.next_message();
+                    self.journal_go_on(None);
                     self.enqueue(queue, message, Arrival::Forwarded, effects);
                 }
             }
@@ -170,6 +171,7 @@ impl Broker {
                 for kept in all {
                     let mut routed = Routed::default();
                     self.route(Source::Named(exchange), &kept.message, &kept.more_keys, &mut routed);
+                    self.journal_go_on(None);
                     self.hand_out(kept.message, routed, effects);
                 }
             }

@@ -191,7 +191,7 @@ impl Broker {
         self.undefine_exchange(id);
         let Some(mut exchange) = self.exchanges.remove(id) else { return };
         if let Some(delayed) = exchange.delayed.take() {
-            self.drop_delayed(*delayed);
+            self.drop_delayed(id, *delayed);
         }
         self.exchange_names.remove(&exchange.name);
         self.topology += 1;

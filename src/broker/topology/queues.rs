@@ -8,6 +8,7 @@ use crate::broker::channel::{reply_to, strip_cr_lf};
 use crate::broker::error;
 use crate::broker::exchange::Destination;
 use crate::broker::exchange::deduplication::Deduplication;
+use crate::broker::journal::reason;
 use crate::broker::queue::arguments;
 use crate::broker::queue::{Flags, Queue, QueueId, QueueType};
 use crate::broker::{At, Broker, ConnectionId, Effects, Error, INTERNAL_USER};
@@ -216,7 +217,7 @@ impl Broker {
         if self.queues[id].stream.is_some() {
             return Err(Error::not_by_streams("queue.purge", "stream queues", &self.vhost, &name));
         }
-        let purged = self.drop_ready(id);
+        let purged = self.drop_ready(id, reason::PURGED);
         if !purge.nowait {
             let ok = methods::PurgeOk { message_count: u32::try_from(purged).unwrap_or(u32::MAX) };
             let ok = AMQPClass::Queue(methods::AMQPMethod::PurgeOk(ok));
@@ -226,14 +227,20 @@ impl Broker {
     }
 
     /// Drops the ready messages; returns how many.
-    fn drop_ready(&mut self, id: QueueId) -> usize {
+    fn drop_ready(&mut self, id: QueueId, why: &'static str) -> usize {
         let dropped = self.queues[id].ready.len();
         let spans = self.queues[id].ready.take_spans();
         let were_on_disk = !spans.is_empty();
         for (level, span) in spans {
+            if self.journal.is_some() {
+                self.journal_dropped_on_disk(id, span.count, why);
+            }
             self.write_drop(id, level, span);
         }
         while let Some(entry) = self.queues[id].ready.pop() {
+            if self.journal.is_some() {
+                self.journal_dropped(id, &entry, why);
+            }
             self.leave_queue(id, &entry);
             self.end_entry(id, entry);
         }
@@ -284,7 +291,10 @@ impl Broker {
             return;
         }
         self.undefine_queue(id);
-        self.drop_ready(id);
+        self.drop_ready(id, reason::QUEUE_DELETED);
+        if self.journal.is_some() {
+            self.journal_drop_rest(id);
+        }
         let Some(mut queue) = self.queues.remove(id) else { return };
         self.churn.queue_deleted += 1;
         self.gone.queues.add(queue.kind, queue.counters);

@@ -7,6 +7,7 @@
 mod choice;
 mod client;
 mod coverage;
+mod journal;
 mod link;
 mod model;
 mod noise;
@@ -39,6 +40,10 @@ fn seeds(usually: u64) -> Vec<u64> {
 }
 
 fn run(seed: u64) -> World {
+    run_with(seed, |_| ())
+}
+
+fn run_with(seed: u64, prepare: impl FnOnce(&mut World)) -> World {
     let mut random = Random::new(seed ^ 0x5EED);
     let tastes = Tastes {
         prefix: String::new(),
@@ -51,6 +56,7 @@ fn run(seed: u64) -> World {
     };
     let connections = 1 + random.below(5);
     let mut world = World::new(seed, tastes, connections);
+    prepare(&mut world);
     for tick in 1..=TICKS {
         world.tick();
         if tick % 100 == 0 {
