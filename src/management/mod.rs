@@ -34,6 +34,7 @@ mod ring;
 mod serve;
 mod shovels;
 mod stats;
+mod streams;
 mod system;
 mod test_api;
 mod tools;
@@ -122,6 +123,7 @@ fn router(api: Api) -> Router {
         .merge(connections::routes())
         .merge(channels::routes())
         .merge(consumers::routes())
+        .merge(streams::routes())
         .merge(health::routes())
         .merge(features::routes())
         .merge(tools::routes())

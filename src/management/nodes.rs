@@ -276,7 +276,7 @@ async fn memory(State(api): State<Api>, caller: Caller, Path(name): Path<String>
     let mut memory = breakdown.json(|bytes| bytes);
     memory.insert("strategy".to_owned(), json!("rss"));
     let resident = breakdown.resident;
-    memory.insert("total".to_owned(), json!({"erlang": 0, "rss": resident, "allocated": resident}));
+    memory.insert("total".to_owned(), json!({"erlang": resident, "rss": resident, "allocated": resident}));
     Ok(list::respond_with(&json!({"memory": memory}), &query))
 }
 

@@ -46,6 +46,21 @@ fn a_connection_with_all_its_fields() {
     assert_eq!(http.get(&format!("{}/sessions", path(&broker, &raw))).ok(), json!([]));
 }
 
+/// Clients of the stream protocol have lists of their own, with nobody on them.
+#[test]
+fn nobody_speaks_the_stream_protocol() {
+    let broker = Broker::start();
+    let http = Http::guest(broker.http());
+    let _raw = Raw::channel(&broker);
+    for of in ["connections", "publishers", "consumers"] {
+        assert_eq!(http.get(&format!("/api/stream/{of}")).ok(), json!([]));
+        assert_eq!(http.get(&format!("/api/stream/{of}/%2F")).ok(), json!([]));
+        assert_eq!(http.get(&format!("/api/stream/{of}?page=1")).ok()["items"], json!([]));
+        http.get(&format!("/api/stream/{of}/nowhere")).is(404);
+        Http::nobody(broker.http()).get(&format!("/api/stream/{of}")).is(401);
+    }
+}
+
 /// Exactly what has gone over the socket.
 #[test]
 fn bytes_are_counted() {
