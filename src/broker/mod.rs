@@ -69,6 +69,7 @@ pub use fired::{Fired, Firing};
 pub use import::Declaration;
 pub use origin::{Origin, PeerCertificate, Ssl};
 pub use paging::{Load, Loaded, Purpose, Spill, Unneeded};
+pub use queue::QueueType;
 pub use recovery::Unreadable;
 pub use rights::{Pattern, Rights, TopicRights};
 pub use settings::{Limits, Profile, Settings};

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, oneshot};
 use super::Shell;
 use super::clock::Clock;
 use super::inbox::{Administration, Asked, Inbox, Question, Submission};
+use super::journal::Journal;
 use super::outbox::{Leaves, Shared, spare_buffer};
 use super::storage::{Storage, Waiting};
 use super::time::Time;
@@ -56,7 +57,7 @@ pub(super) struct Keeper {
 
 #[derive(Debug)]
 pub(super) struct BrokerLoop {
-    vhost: String,
+    vhost: Arc<str>,
     number: Option<u32>,
     outbox_low: usize,
     inbox: Mutex<Inbox>,
@@ -68,6 +69,8 @@ pub(super) struct BrokerLoop {
     /// Who is told when something has happened.
     watchers: AtomicUsize,
     happened: Notify,
+    /// Where what happens to messages is told.
+    journal: Option<Arc<Journal>>,
     shell: OnceLock<Weak<Shell>>,
     storage: Option<Arc<Storage>>,
     /// What was written down in rounds up to this one is safe.
@@ -75,7 +78,10 @@ pub(super) struct BrokerLoop {
 }
 
 impl BrokerLoop {
-    pub(super) fn new(broker: Broker, keeper: Option<Keeper>, time: &Arc<Time>) -> Self {
+    pub(super) fn new(mut broker: Broker, keeper: Option<Keeper>, time: &Arc<Time>, journal: Option<Arc<Journal>>) -> Self {
+        if let Some(journal) = &journal {
+            journal.attach(&mut broker);
+        }
         let storage = keeper.as_ref().map(|keeper| Arc::clone(&keeper.storage));
         let number = keeper.as_ref().map(|keeper| keeper.vhost);
         let effects = Effects::default();
@@ -94,7 +100,7 @@ impl BrokerLoop {
             storage,
             number,
             safe: AtomicU64::new(0),
-            vhost: state.broker.vhost().to_owned(),
+            vhost: state.broker.vhost().into(),
             outbox_low: state.broker.outbox_high() / 2,
             inbox: Mutex::default(),
             state: Mutex::new(state),
@@ -103,6 +109,7 @@ impl BrokerLoop {
             time: Arc::clone(time),
             watchers: AtomicUsize::new(0),
             happened: Notify::new(),
+            journal,
             shell: OnceLock::new(),
         }
     }
@@ -406,6 +413,10 @@ impl BrokerLoop {
             }
         }
         state.taken = taken;
+        if let Some(journal) = &self.journal {
+            // Before anybody is told.
+            journal.append(&self.vhost, state.broker.take_events());
+        }
         state.hand_out(to_flush);
         self.clock.wake_at(state.broker.next_deadline());
         freed

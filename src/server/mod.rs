@@ -10,6 +10,7 @@ mod definitions;
 mod doors;
 mod handle;
 mod inbox;
+mod journal;
 mod listener;
 mod node_file;
 mod outbox;
@@ -43,6 +44,7 @@ use broker_loop::{BrokerLoop, Keeper};
 use control::Controls;
 use doors::Doors;
 use inbox::Administration;
+use journal::Journal;
 use node_file::NodeFile;
 use outbox::Held;
 use storage::Storage;
@@ -55,9 +57,10 @@ pub use control::resident_bytes;
 pub use definitions::ImportError;
 pub use handle::{Disk, Handle, Memory};
 pub use inbox::Asked;
+pub use journal::{Extent, Recorded};
 pub use listener::{Address, Ends, HTTPS, Listening};
 pub use outbox::Wire;
-pub use testing::{Advance, AdvanceError, ClockView, Fire};
+pub use testing::{Advance, AdvanceError, ClockView, EVENT_KEYS, Filter, Fire, Left, LeftInQueue, Unconfirmed, values_of};
 pub use vhosts::ChangeError;
 
 /// How often the room on the disk is looked at.
@@ -130,6 +133,8 @@ struct Shell {
     certificates: Option<Arc<Certificates>>,
     started: SystemTime,
     time: Arc<Time>,
+    /// What becomes of messages, where that is told.
+    journal: Option<Arc<Journal>>,
     /// Held by who moves the clock.
     moving: tokio::sync::Mutex<()>,
     doors: Doors,
@@ -319,6 +324,7 @@ impl Server {
         let seed = seed();
         let time = Arc::new(Time::new(config.testing.clock));
         let now = time.now();
+        let journal = config.testing.api.then(|| Arc::new(Journal::new()));
         let mut loops = Vec::new();
         let mut retired = Vec::new();
         let others = opened.iter().flat_map(|opened| opened.vhosts.iter().skip(names.len())).map(|left| Arc::from(&*left.name));
@@ -334,11 +340,11 @@ impl Server {
             if let Some(vhost) = node.vhost(&name) {
                 broker.handle(now, Input::SetLimits(vhost.for_broker()), &mut effects);
                 broker.handle(now, Input::Trace(vhost.tracing || settings.tracing), &mut effects);
-                loops.push(Arc::new(BrokerLoop::new(broker, keeper, &time)));
+                loops.push(Arc::new(BrokerLoop::new(broker, keeper, &time, journal.clone())));
             } else {
                 // Deleted, but perhaps the process ended before all of it was.
                 broker.handle(now, Input::Reset, &mut effects);
-                retired.push(Arc::new(BrokerLoop::new(broker, keeper, &time)));
+                retired.push(Arc::new(BrokerLoop::new(broker, keeper, &time, journal.clone())));
             }
         }
         let certificates = certificates(&config)?;
@@ -374,6 +380,7 @@ impl Server {
             certificates,
             started: SystemTime::now(),
             time,
+            journal,
             moving: tokio::sync::Mutex::default(),
             doors: Doors::default(),
             listening: Mutex::default(),

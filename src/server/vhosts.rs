@@ -74,7 +74,7 @@ impl Shell {
                     broker.keep_records();
                     keeper = Some(Keeper { storage: Arc::clone(storage), vhost: storage.number(name).await? });
                 }
-                self.run_loop(Arc::new(BrokerLoop::new(broker, keeper, &self.time)))
+                self.run_loop(Arc::new(BrokerLoop::new(broker, keeper, &self.time, self.journal.clone())))
             }
         };
         let (limits, tracing) = (vhost.for_broker(), vhost.tracing);

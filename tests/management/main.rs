@@ -17,6 +17,7 @@ mod exposition;
 mod health;
 mod http;
 mod https;
+mod journal;
 mod limits;
 mod logging;
 mod metrics;

@@ -15,7 +15,7 @@ mod totals;
 pub use binding::{BindingView, DestinationKind};
 pub use connection::{ActivityStatus, ChannelView, ConnectionState, ConnectionView, ConsumerView};
 pub use exchange::ExchangeView;
-pub use peek::{Peek, Peeked};
+pub use peek::{HeldBy, Peek, Peeked, Unsettled};
 pub use queue::{ActiveConsumer, QueueView, StreamView};
 pub use sample::{QueueSample, Sample};
 pub use snapshot::{ChannelSnapshot, QueueSnapshot};

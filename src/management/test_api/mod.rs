@@ -2,6 +2,11 @@
 //! paths are as unknown as any other.
 
 mod clock;
+mod journal;
+mod messages;
+mod missed;
+mod settle;
+mod story;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, State};
@@ -21,7 +26,13 @@ pub(super) fn routes(on: bool) -> Router<Api> {
     if !on {
         return Router::new();
     }
-    Router::new().route("/test", get(overview)).route("/test/alarms", put(set_alarms)).merge(clock::routes())
+    Router::new()
+        .route("/test", get(overview))
+        .route("/test/alarms", put(set_alarms))
+        .merge(clock::routes())
+        .merge(journal::routes())
+        .merge(settle::routes())
+        .merge(messages::routes())
 }
 
 /// Somebody who may test: an administrator.
@@ -41,6 +52,7 @@ async fn overview(State(api): State<Api>, _: Tester) -> Response {
     let alarms = api.handle.alarms();
     let found = json!({
         "clock": clock::shown(&api),
+        "journal": api.handle.journal_extent(),
         "alarms": {"memory": alarms.memory, "disk": alarms.disk},
     });
     json(StatusCode::OK, &found)

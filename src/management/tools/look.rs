@@ -126,7 +126,7 @@ async fn look(api: &Api, vhost: &str, queue: &str, count: usize, from: usize) ->
     found.ok_or_else(|| ApiError::bad_request(format!("queue '{queue}' in vhost '{vhost}' is exclusive to a connection")))
 }
 
-fn message_to_json(peeked: &Peeked, truncate: usize) -> Json {
+pub(in crate::management) fn message_to_json(peeked: &Peeked, truncate: usize) -> Json {
     let message = &peeked.message;
     let (payload, encoding) = payload(&start_of_body(message, truncate), true);
     json!({
@@ -156,7 +156,7 @@ fn start_of_body(message: &Message, bytes: usize) -> Vec<u8> {
     start
 }
 
-fn number(query: &Query, name: &str) -> Result<Option<usize>, ApiError> {
+pub(in crate::management) fn number(query: &Query, name: &str) -> Result<Option<usize>, ApiError> {
     let parse = |text: &str| text.parse().map_err(|_| ApiError::bad_request(format!("{name} should be a number")));
     query.get(name).map(parse).transpose()
 }

@@ -12,6 +12,8 @@ use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
 
+pub(super) use look::{message_to_json, number};
+
 pub(super) fn routes() -> Router<Api> {
     Router::new()
         .route("/leveret/queues/{vhost}/{queue}/peek", get(look::peek))
