@@ -1,11 +1,11 @@
 //! The log's outputs: the console and a file, as text or as JSON.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use leveret::config::logging::{Logging, Output};
+use leveret::server::LogControl;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -19,28 +19,46 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-/// Opens the outputs; what is logged from now on goes there. What is returned changes the level of all of them.
+use crate::logfile::LogFile;
+
+/// The log's outputs while they are written.
+pub(crate) struct Log {
+    levels: Vec<reload::Handle<LevelFilter, Registry>>,
+    file: Option<Arc<LogFile>>,
+}
+
+impl LogControl for Log {
+    fn set_level(&self, name: &str) -> Result<(), String> {
+        let level = leveret::config::level(name)?;
+        // Only when the log is gone.
+        self.levels.iter().try_for_each(|output| output.reload(level)).map_err(|error| error.to_string())
+    }
+
+    /// Without a file there is nothing to do.
+    fn rotate(&self) -> Result<(), String> {
+        self.file.as_ref().map_or(Ok(()), |file| file.rotate().map_err(|error| error.to_string()))
+    }
+}
+
+/// Opens the outputs; what is logged from now on goes there.
 ///
 /// # Errors
 /// A file that cannot be opened.
-pub(crate) fn start(logging: &Logging) -> Result<impl Fn(&str) -> Result<(), String> + use<>, String> {
+pub(crate) fn start(logging: &Logging) -> Result<Log, String> {
     let terminal = if logging.stdout { io::stdout().is_terminal() } else { io::stderr().is_terminal() };
     let console = if logging.stdout { BoxMakeWriter::new(io::stdout) } else { BoxMakeWriter::new(io::stderr) };
     let (console, level) = output(logging, logging.console, logging.colors.unwrap_or(terminal), console);
-    let (mut outputs, mut levels) = (vec![console], vec![level]);
+    let (mut outputs, mut levels, mut file) = (vec![console], vec![level], None);
     if let Some(path) = logging.file_path() {
-        let file = File::options().create(true).append(true).open(&path);
-        let file = file.map_err(|error| format!("cannot write the log to {}: {error}", path.display()))?;
-        let (file, level) = output(logging, logging.file, false, BoxMakeWriter::new(Arc::new(file)));
-        outputs.push(file);
+        let opened = LogFile::open(path.clone(), logging.rotation);
+        let opened = Arc::new(opened.map_err(|error| format!("cannot write the log to {}: {error}", path.display()))?);
+        let (output, level) = output(logging, logging.file, false, BoxMakeWriter::new(Arc::clone(&opened)));
+        outputs.push(output);
         levels.push(level);
+        file = Some(opened);
     }
     tracing_subscriber::registry().with(outputs).init();
-    Ok(move |name: &str| {
-        let level = leveret::config::level(name)?;
-        // Only when the log is gone.
-        levels.iter().try_for_each(|output| output.reload(level)).map_err(|error| error.to_string())
-    })
+    Ok(Log { levels, file })
 }
 
 /// An output, and what changes its level.

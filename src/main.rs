@@ -1,5 +1,6 @@
 //! The command line.
 
+mod logfile;
 mod logging;
 mod notify;
 
@@ -14,6 +15,7 @@ use leveret::config::{Config, Origin, Sources};
 use leveret::ctl::Tool;
 use leveret::server::{Address, Handle, Server};
 use leveret::storage::{Directory, Disk, repair};
+use logging::Log;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[global_allocator]
@@ -285,8 +287,8 @@ fn run_broker(serve: Serve) -> ExitCode {
         Err(error) => return fail(&error),
     };
     serve.complete(&mut config);
-    let set_log_level = match logging::start(&config.log) {
-        Ok(set_log_level) => set_log_level,
+    let log = match logging::start(&config.log) {
+        Ok(log) => log,
         Err(error) => return fail(&error),
     };
     for warning in sources.warnings() {
@@ -297,7 +299,7 @@ fn run_broker(serve: Serve) -> ExitCode {
     // tasks are long, and consumers get a tenth of the rate.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(1).build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve_until_signal(config, set_log_level)),
+        Ok(runtime) => runtime.block_on(serve_until_signal(config, log)),
         Err(error) => fail(&error),
     }
 }
@@ -311,7 +313,7 @@ fn raise_file_limit() {
     }
 }
 
-async fn serve_until_signal(config: Config, set_log_level: impl Fn(&str) -> Result<(), String> + Send + Sync + 'static) -> ExitCode {
+async fn serve_until_signal(config: Config, log: Log) -> ExitCode {
     let pid_file = config.pid_file.clone();
     let server = match Server::start(config).await {
         Ok(server) => server,
@@ -328,7 +330,7 @@ async fn serve_until_signal(config: Config, set_log_level: impl Fn(&str) -> Resu
         Err(error) => return fail(&error),
     };
     let handle = server.handle();
-    handle.on_log_level(set_log_level);
+    handle.control_log(log);
     let address = handle.config().http;
     let shovels = leveret::shovel::Shovels::start(handle.clone());
     let http = match leveret::management::bind(handle.clone(), shovels.clone(), address).await {
@@ -337,6 +339,11 @@ async fn serve_until_signal(config: Config, set_log_level: impl Fn(&str) -> Resu
     };
     if let Some(address) = handle.config().prometheus
         && let Err(error) = leveret::management::bind_metrics(handle.clone(), address).await
+    {
+        return fail(&error);
+    }
+    if let Some(address) = handle.config().prometheus_ssl_listener()
+        && let Err(error) = leveret::management::bind_metrics_over_tls(handle.clone(), address).await
     {
         return fail(&error);
     }

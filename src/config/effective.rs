@@ -9,6 +9,30 @@ use super::{Config, FileError, Sources};
 /// What stands in place of a secret.
 const REDACTED: &str = "[redacted]";
 
+impl Config {
+    /// Every key with its value, as [`Sources::effective`] has them, without where they come from.
+    #[must_use]
+    pub fn written(&self) -> String {
+        let mut text = String::new();
+        for key in keys::all().filter(|key| key.alias_of.is_none()) {
+            for Line { key: name, value } in lines(key, self) {
+                write_line(&mut text, key, &name, value, "");
+            }
+        }
+        text
+    }
+}
+
+/// A key that has no value, or whose value is a secret, is commented out.
+fn write_line(text: &mut String, key: &Key, name: &str, value: Option<String>, place: &str) {
+    // Writing to a string cannot fail.
+    let _ = match value {
+        Some(_) if key.secret => writeln!(text, "# {name} = {REDACTED}{place}"),
+        Some(value) => writeln!(text, "{name} = {}{place}", written(&value)),
+        None => writeln!(text, "# {name} ="),
+    };
+}
+
 impl Sources {
     /// Every key with its value; what is not as it would be by default says where it comes from. A key that has no value, or whose
     /// value is a secret, is commented out. What the keys mean is there, too, where that is asked for.
@@ -27,12 +51,7 @@ impl Sources {
                 let differs = !lines(key, &default).contains(&line);
                 let Line { key: name, value } = line;
                 let place = self.origin(&name).filter(|_| differs).map(|origin| format!("    # {origin}")).unwrap_or_default();
-                // Writing to a string cannot fail.
-                let _ = match value {
-                    Some(_) if key.secret => writeln!(text, "# {name} = {REDACTED}{place}"),
-                    Some(value) => writeln!(text, "{name} = {}{place}", written(&value)),
-                    None => writeln!(text, "# {name} ="),
-                };
+                write_line(&mut text, key, &name, value, &place);
             }
         }
         Ok(text)
@@ -107,6 +126,9 @@ mod tests {
         ("log.file", "leveret.log"),
         ("log.file.level", "none"),
         ("log.file.formatter", "json"),
+        ("log.file.rotation.size", "1000"),
+        ("log.file.rotation.date", "$W0D23"),
+        ("log.file.rotation.count", "3"),
         ("log.dir", "/var/log"),
         ("listeners.tcp", "none"),
         ("listeners.tcp.default", "::1:1"),
@@ -144,6 +166,20 @@ mod tests {
         ("management.ssl.fail_if_no_peer_cert", "true"),
         ("management.ssl.versions.1", "tlsv1.3"),
         ("websocket.allow_origins.1", "https://meadow.example"),
+        ("tcp_listen_options.backlog", "5"),
+        ("tcp_listen_options.nodelay", "false"),
+        ("tcp_listen_options.keepalive", "true"),
+        ("tcp_listen_options.sndbuf", "4096"),
+        ("tcp_listen_options.recbuf", "8192"),
+        ("track_auth_attempt_source", "true"),
+        ("prometheus.ssl.port", "6"),
+        ("prometheus.ssl.ip", "::1"),
+        ("prometheus.ssl.certfile", "/p/server.pem"),
+        ("prometheus.ssl.keyfile", "/p/server.key"),
+        ("prometheus.ssl.cacertfile", "/p/ca.pem"),
+        ("prometheus.ssl.verify", "verify_peer"),
+        ("prometheus.ssl.fail_if_no_peer_cert", "true"),
+        ("prometheus.ssl.versions.1", "tlsv1.3"),
         ("prometheus.tcp.port", "4"),
         ("prometheus.tcp.ip", "::1"),
         ("handshake_timeout", "5"),

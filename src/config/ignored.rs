@@ -112,7 +112,7 @@ const GROUPS: &[(&str, &[&str])] = &[
            summarize_process_state summarize_process_state.enabled syslog"],
     ),
     ("log.default", &["rotation.compress rotation.count rotation.date rotation.size"]),
-    ("log.file", &["rotation.compress rotation.count rotation.date rotation.size"]),
+    ("log.file", &["rotation.compress"]),
     ("log.console.formatter", &[FORMATTER]),
     ("log.file.formatter", &[FORMATTER]),
     ("log.exchange.formatter", &[FORMATTER]),

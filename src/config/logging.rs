@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use tracing::level_filters::LevelFilter;
 
+use super::Rotation;
+
 /// The log's two outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logging {
@@ -17,6 +19,8 @@ pub struct Logging {
     pub file: Output,
     /// Where the second output goes; it is appended to.
     pub path: PathBuf,
+    /// When another file begins.
+    pub rotation: Rotation,
     /// Where a path that is relative begins; `None`: where the process was started.
     pub dir: Option<PathBuf>,
 }
@@ -35,7 +39,16 @@ impl Default for Logging {
     fn default() -> Self {
         let console = Output { on: true, level: None, json: false };
         let file = Output { on: false, ..console };
-        Self { default_level: None, console, stdout: false, colors: None, file, path: PathBuf::new(), dir: None }
+        Self {
+            default_level: None,
+            console,
+            stdout: false,
+            colors: None,
+            file,
+            path: PathBuf::new(),
+            rotation: Rotation::default(),
+            dir: None,
+        }
     }
 }
 

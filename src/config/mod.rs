@@ -9,6 +9,8 @@ mod http;
 mod ignored;
 mod keys;
 pub mod logging;
+mod rotation;
+mod socket;
 mod sources;
 mod syntax;
 mod system;
@@ -33,6 +35,8 @@ use logging::Logging;
 
 pub use authentication::{AuthHttp, Backends};
 pub use http::HttpLimits;
+pub use rotation::{Rotation, Schedule};
+pub use socket::TcpOptions;
 pub use sources::{FileError, Origin, Sources};
 pub use testing::{ClockKind, Testing};
 pub use tls::{LoginFrom, SanType, Tls, TlsVersion};
@@ -105,7 +109,11 @@ pub struct Config {
     pub unix_listener: Option<PathBuf>,
     /// A connection over TCP begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+    /// Of the sockets of AMQP, with TLS or without.
+    pub tcp_options: TcpOptions,
     pub tls: Tls,
+    /// Whether attempts to log in are counted by address and user.
+    pub track_auth_attempt_source: bool,
     /// What connection.start offers, by their numbers; when there are none, what the profile does.
     pub auth_mechanisms: BTreeMap<u32, String>,
     pub auth_backends: Backends,
@@ -122,6 +130,9 @@ pub struct Config {
     pub websocket_origins: BTreeMap<u32, String>,
     /// Where metrics are served to who has no password; `None`: nowhere.
     pub prometheus: Option<SocketAddr>,
+    /// Where they are over TLS, if that was said, and what with; the listeners of that mean nothing.
+    pub prometheus_ssl: Option<SocketAddr>,
+    pub prometheus_tls: Tls,
     /// Whether metrics of each queue, connection and channel are at /metrics, instead of their sums.
     pub per_object_metrics: bool,
     /// What the node is called.
@@ -212,7 +223,9 @@ impl Default for Config {
             listeners: BTreeMap::new(),
             unix_listener: None,
             proxy_protocol: false,
+            tcp_options: TcpOptions::default(),
             tls: Tls::default(),
+            track_auth_attempt_source: false,
             auth_mechanisms: BTreeMap::new(),
             auth_backends: Backends::default(),
             auth_http: AuthHttp::default(),
@@ -223,6 +236,8 @@ impl Default for Config {
             https_limits: HttpLimits::default(),
             websocket_origins: BTreeMap::new(),
             prometheus: None,
+            prometheus_ssl: None,
+            prometheus_tls: Tls::default(),
             per_object_metrics: false,
             node_name: NODE_NAME.to_owned(),
             cluster_name: None,

@@ -60,6 +60,8 @@ pub struct Tls {
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// RabbitMQ's port for the HTTP API over TLS.
 pub(super) const HTTPS_PORT: u16 = 15671;
+/// And for the metrics.
+pub(super) const PROMETHEUS_SSL_PORT: u16 = 15691;
 
 impl Config {
     /// Where AMQP is served over TLS. Whoever wants a certificate for development and does not say where it is to be used means the
@@ -84,7 +86,23 @@ impl Config {
     /// asked for theirs is a question of its own.
     #[must_use]
     pub fn https_options(&self) -> Tls {
-        let mut options = self.https_tls.clone();
+        self.or_as_amqp(&self.https_tls)
+    }
+
+    /// Where metrics are served over TLS. Whoever has a certificate for them and does not say where means the usual port.
+    #[must_use]
+    pub fn prometheus_ssl_listener(&self) -> Option<SocketAddr> {
+        self.prometheus_ssl.or_else(|| self.prometheus_tls.certfile.is_some().then_some(SocketAddr::new(HERE, PROMETHEUS_SSL_PORT)))
+    }
+
+    /// What they are served with, as the HTTP API.
+    #[must_use]
+    pub fn prometheus_options(&self) -> Tls {
+        self.or_as_amqp(&self.prometheus_tls)
+    }
+
+    fn or_as_amqp(&self, own: &Tls) -> Tls {
+        let mut options = own.clone();
         if options.certfile.is_none() && options.keyfile.is_none() {
             options.auto = self.tls.auto;
             options.certfile.clone_from(&self.tls.certfile);

@@ -44,6 +44,8 @@ const SHORT: &[(&str, &str)] = &[
     ("-u", "if-unused"),
     ("-P", "pid"),
     ("-N", "number"),
+    ("-d", "duration"),
+    ("-a", "address-family"),
     ("-m", "minimal"),
     ("-E", "enabled"),
     ("-e", "implicitly-enabled"),
@@ -128,6 +130,10 @@ impl Arguments {
 
     pub(super) fn get(&self, option: &str) -> Option<&str> {
         self.options.get(option).map(String::as_str)
+    }
+
+    pub(super) fn set(&mut self, option: &'static str, value: &str) {
+        self.options.insert(option, value.to_owned());
     }
 
     pub(super) fn has(&self, option: &str) -> bool {

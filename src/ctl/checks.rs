@@ -209,6 +209,52 @@ fn only_node(call: &mut Call, what: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+pub(super) fn check_if_any_deprecated_features_are_used(call: &mut Call) -> Result<(), Failure> {
+    call.banner("Checking if any deprecated features are used ...");
+    let used = call.get("/api/deprecated-features/used")?;
+    let used: Vec<&str> = used.as_array().into_iter().flatten().filter_map(|feature| feature["name"].as_str()).collect();
+    if !used.is_empty() {
+        return Err(Failure::error(UNAVAILABLE, used.join("\n")));
+    }
+    call.found(&json!({"result": "ok"}), "Cluster reported no deprecated features in use");
+    Ok(())
+}
+
+pub(super) fn check_if_cluster_has_classic_queue_mirroring_policy(call: &mut Call) -> Result<(), Failure> {
+    call.banner("Checking if cluster has any classic queue mirroring policy ...");
+    let mut mirroring = Vec::new();
+    for (resource, what) in [("policies", "Policy"), ("operator-policies", "Operator policy")] {
+        let all = call.get(&format!("/api/{resource}"))?;
+        let mirrors = |policy: &&Json| policy["definition"].as_object().is_some_and(|keys| keys.keys().any(|key| key.starts_with("ha-")));
+        let lines = all.as_array().into_iter().flatten().filter(mirrors).map(|policy| policy["name"].as_str().unwrap_or_default());
+        mirroring.extend(lines.map(|name| format!("{what} {name} enables classic queue mirroring")));
+    }
+    if !mirroring.is_empty() {
+        return Err(Failure::error(UNAVAILABLE, mirroring.join("\n")));
+    }
+    call.found(&json!({"result": "ok"}), "Cluster reported no policies enabling classic queue mirroring");
+    Ok(())
+}
+
+pub(super) fn check_if_metadata_store_is_initialized(call: &mut Call) -> Result<(), Failure> {
+    initialized(call, "initialized")
+}
+
+pub(super) fn check_if_metadata_store_is_initialized_with_data(call: &mut Call) -> Result<(), Failure> {
+    initialized(call, "initialized/with-data")
+}
+
+fn initialized(call: &mut Call, check: &str) -> Result<(), Failure> {
+    let name = call.node_name().to_owned();
+    call.banner(format!("Checking if metadata store on node {name} has finished initializing ..."));
+    let answer = call.send("GET", &format!("/api/health/checks/metadata-store/{check}"), None)?;
+    if !answer.is_ok() {
+        return Err(Failure::error(UNAVAILABLE, format!("Metadata store on node {name} reports to not yet have finished initialization")));
+    }
+    call.line(format!("Metadata store on node {name} has completed its initialization"));
+    Ok(())
+}
+
 pub(super) fn node_health_check(call: &mut Call) -> Result<(), Failure> {
     let name = call.node_name().to_owned();
     call.banner(format!("Checking health of node {name} ..."));

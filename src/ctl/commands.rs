@@ -1,8 +1,11 @@
 //! The table of commands: their names, what they take, who carries them out. Help, errors and docs/COMMANDS.md are made of it.
 
+mod machine;
+mod observing;
+
 use super::call::Call;
 use super::failure::Failure;
-use super::{checks, connections, definitions, eval, lists, node, permissions, plugins, policies, queues, status, users, vhosts};
+use super::{connections, definitions, eval, node, permissions, plugins, policies, queues, shovels, status, users, vhosts};
 
 /// What has to be there for a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +79,7 @@ const NODES: Group = Group {
         command("resume_listeners", "", (0, 0), "Opens the listeners for clients again", node::resume_listeners),
         command("drain", "", (0, 0), "Puts the node in maintenance mode: it serves no clients", node::drain),
         command("revive", "", (0, 0), "Puts the node out of maintenance mode", node::revive),
-        command("rotate_logs", "", (0, 0), "Does nothing [deprecated]", node::rotate_logs).needs(Needs::Node),
+        command("rotate_logs", "", (0, 0), "Begins a new log file", node::rotate_logs).needs(Needs::Node),
         command("force_gc", "", (0, 0), "Does nothing: there is no garbage to collect", node::force_gc),
         command("set_cluster_name", "<name>", (1, 1), "Sets the cluster name", node::set_cluster_name),
         command("cluster_status", "", (0, 0), "Displays the node, which is the whole cluster", status::cluster_status),
@@ -113,6 +116,13 @@ const ACCESS: Group = Group {
         ),
         command("clear_permissions", "[--vhost <vhost>] <username>", (1, 1), "Revokes user permissions", permissions::clear_permissions),
         command("list_permissions", "[--vhost <vhost>]", (0, 0), "Lists user permissions", permissions::list_permissions),
+        command(
+            "set_permissions_globally",
+            "<username> <conf> <write> <read>",
+            (4, 4),
+            "Sets user permissions for all virtual hosts",
+            permissions::set_permissions_globally,
+        ),
         command("list_user_permissions", "<username>", (1, 1), "Lists permissions of a user", permissions::list_user_permissions),
         command(
             "set_topic_permissions",
@@ -139,88 +149,6 @@ const ACCESS: Group = Group {
     ],
 };
 
-const OBSERVING: Group = Group {
-    heading: "Monitoring, observability and health checks",
-    commands: &[
-        command("ping", "", (0, 0), "Checks that the node is up", checks::ping).needs(Needs::Nothing),
-        command("status", "[--unit <unit>]", (0, 0), "Displays status of a node", status::status).with(&["unit="]),
-        command("environment", "", (0, 0), "Displays the configuration", status::environment),
-        command(
-            "list_queues",
-            "[--vhost <vhost>] [--online] [--offline] [--local] [--no-table-headers] [<column>, ...]",
-            (0, MANY),
-            "Lists queues and their properties",
-            lists::list_queues,
-        )
-        .with(&["online", "offline", "local"]),
-        command(
-            "list_exchanges",
-            "[--vhost <vhost>] [--no-table-headers] [<column> ...]",
-            (0, MANY),
-            "Lists exchanges",
-            lists::list_exchanges,
-        ),
-        command(
-            "list_bindings",
-            "[--vhost <vhost>] [--no-table-headers] [<column> ...]",
-            (0, MANY),
-            "Lists all bindings on a vhost",
-            lists::list_bindings,
-        ),
-        command("list_connections", "[--no-table-headers] [<column> ...]", (0, MANY), "Lists connections", lists::list_connections),
-        command("list_channels", "[--no-table-headers] [<column> ...]", (0, MANY), "Lists channels", lists::list_channels),
-        command(
-            "list_consumers",
-            "[--vhost <vhost>] [--no-table-headers] [<column> ...]",
-            (0, MANY),
-            "Lists all consumers for a vhost",
-            lists::list_consumers,
-        ),
-        command(
-            "list_unresponsive_queues",
-            "[--vhost <vhost>]",
-            (0, MANY),
-            "Lists queues that do not respond",
-            lists::list_unresponsive_queues,
-        )
-        .with(&["local", "queue-timeout="]),
-        command("list_hashes", "", (0, 0), "Lists hash functions for passwords", lists::list_hashes).needs(Needs::Nothing),
-        command("server_version", "", (0, 0), "Displays the version of the node", status::server_version),
-        command("listeners", "", (0, 0), "Lists active listeners", status::listeners),
-        command("alarms", "", (0, 0), "Lists resource alarms", checks::alarms),
-        command("memory_breakdown", "[--unit <unit>]", (0, 0), "Displays what takes memory", status::memory_breakdown).with(&["unit="]),
-        command("log_location", "", (0, 0), "Displays where the log is", status::log_location).with(&["all"]),
-        command("log_tail", "[--number|-N <number>]", (0, 0), "Displays the end of the log file", status::log_tail).with(&["number="]),
-        command("is_running", "", (0, 0), "Tells whether the application runs", checks::is_running).needs(Needs::Node),
-        command("is_booting", "", (0, 0), "Tells whether the application is starting", checks::is_booting).needs(Needs::Node),
-        command("check_running", "", (0, 0), "Checks that the application runs", checks::check_running).needs(Needs::Node),
-        command("check_local_alarms", "", (0, 0), "Checks for alarms on the node", checks::check_local_alarms),
-        command("check_alarms", "", (0, 0), "Checks for alarms", checks::check_alarms),
-        command("check_virtual_hosts", "", (0, 0), "Checks that all virtual hosts run", checks::check_virtual_hosts),
-        command("check_port_connectivity", "[--address <host>]", (0, 0), "Connects to every listener", checks::check_port_connectivity)
-            .with(&["address="]),
-        command("check_port_listener", "<port>", (1, 1), "Checks for a listener on a port", checks::check_port_listener),
-        command("check_protocol_listener", "<protocol>", (1, 1), "Checks for a listener of a protocol", checks::check_protocol_listener),
-        command(
-            "check_certificate_expiration",
-            "--within <period> [--unit <unit>]",
-            (0, 0),
-            "Checks that no certificate expires soon",
-            checks::check_certificate_expiration,
-        )
-        .with(&["within=", "unit="]),
-        command("check_if_node_is_quorum_critical", "", (0, 0), "Does not apply to one node", checks::check_if_node_is_quorum_critical),
-        command(
-            "check_if_node_is_mirror_sync_critical",
-            "",
-            (0, 0),
-            "Does not apply to one node",
-            checks::check_if_node_is_mirror_sync_critical,
-        ),
-        command("node_health_check", "", (0, 0), "DEPRECATED. Checks the node", checks::node_health_check),
-    ],
-};
-
 const POLICIES: Group = Group {
     heading: "Policies and parameters",
     commands: &[
@@ -242,6 +170,14 @@ const POLICIES: Group = Group {
             policies::set_operator_policy,
         )
         .with(&["priority=", "apply-to="]),
+        command(
+            "list_policies_that_match",
+            "[--vhost <vhost>] [--object-type <queue | exchange>] <name>",
+            (1, 1),
+            "Lists all policies that match a queue or an exchange; the first one counts",
+            policies::list_policies_that_match,
+        )
+        .with(&["object-type="]),
         command("clear_operator_policy", "[--vhost <vhost>] <name>", (1, 1), "Clears an operator policy", policies::clear_operator_policy),
         command("list_operator_policies", "[--vhost <vhost>]", (0, 0), "Lists operator policies", policies::list_operator_policies),
         command(
@@ -342,6 +278,23 @@ const OPERATIONS: Group = Group {
             "Sets the disk_free_limit setting",
             node::set_disk_free_limit,
         ),
+        command(
+            "activate_free_disk_space_monitoring",
+            "",
+            (0, 0),
+            "Looks again how much room the disk has",
+            node::activate_free_disk_space_monitoring,
+        ),
+        command(
+            "deactivate_free_disk_space_monitoring",
+            "",
+            (0, 0),
+            "Looks no more how much room the disk has",
+            node::deactivate_free_disk_space_monitoring,
+        ),
+        command("shovel_status", "", (0, 0), "Displays the status of shovels", shovels::shovel_status),
+        command("delete_shovel", "[--vhost <vhost>] <name>", (1, 1), "Deletes a shovel", shovels::delete_shovel).with(&["force"]),
+        command("restart_shovel", "[--vhost <vhost>] <name>", (1, 1), "Restarts a shovel", shovels::restart_shovel),
         command("set_log_level", "<log_level>", (1, 1), "Sets the level of the log", node::set_log_level),
         command("list_feature_flags", "[--no-table-headers] [<column> ...]", (0, MANY), "Lists feature flags", plugins::list_feature_flags),
         command("enable_feature_flag", "<all | feature_flag>", (1, 1), "Enables a feature flag", plugins::enable_feature_flag)
@@ -353,7 +306,8 @@ const OPERATIONS: Group = Group {
 };
 
 /// All that rabbitmqctl, rabbitmq-diagnostics and rabbitmq-queues have.
-pub(super) const GROUPS: &[Group] = &[NODES, USERS, ACCESS, OBSERVING, POLICIES, VHOSTS, OPERATIONS];
+pub(super) const GROUPS: &[Group] =
+    &[NODES, USERS, ACCESS, observing::OBSERVING, machine::CONFIGURATION, POLICIES, VHOSTS, OPERATIONS, machine::CLUSTER, machine::ERLANG];
 
 /// What rabbitmq-plugins has.
 pub(super) const PLUGINS: &[Group] = &[Group {

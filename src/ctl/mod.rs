@@ -3,8 +3,10 @@
 
 mod admin;
 mod arguments;
+mod attempts;
 mod call;
 mod checks;
+mod cluster;
 mod commands;
 mod connections;
 mod definitions;
@@ -14,12 +16,15 @@ mod format;
 mod help;
 mod http;
 mod lists;
+mod machine;
 mod node;
 mod permissions;
 mod place;
 mod plugins;
 mod policies;
 mod queues;
+mod report;
+mod shovels;
 mod status;
 mod users;
 mod vhosts;

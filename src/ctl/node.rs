@@ -155,8 +155,18 @@ pub(super) fn revive(call: &mut Call) -> Result<(), Failure> {
 }
 
 pub(super) fn rotate_logs(call: &mut Call) -> Result<(), Failure> {
-    call.banner("This command does nothing and is deprecated: the log file is appended to, and is rotated by who looks after it.");
-    Ok(())
+    call.banner(format!("Rotating logs for node {} ...", call.node_name()));
+    call.have("POST", "/api/leveret/log/rotate", None)
+}
+
+pub(super) fn activate_free_disk_space_monitoring(call: &mut Call) -> Result<(), Failure> {
+    call.banner(format!("Activating free disk space monitoring on node {}...", call.node_name()));
+    call.have("PUT", "/api/leveret/disk-monitoring", None)
+}
+
+pub(super) fn deactivate_free_disk_space_monitoring(call: &mut Call) -> Result<(), Failure> {
+    call.banner(format!("Deactivating free disk space monitoring on node {}...", call.node_name()));
+    call.have("DELETE", "/api/leveret/disk-monitoring", None)
 }
 
 pub(super) fn force_gc(call: &mut Call) -> Result<(), Failure> {

@@ -14,6 +14,17 @@ pub(super) fn set_permissions(call: &mut Call) -> Result<(), Failure> {
     put(call, &format!("/api/permissions/{}/{}", segment(&vhost), segment(&user)), &user, &vhost, &body)
 }
 
+pub(super) fn set_permissions_globally(call: &mut Call) -> Result<(), Failure> {
+    let user = call.word(0).to_owned();
+    let body = json!({"configure": call.word(1), "write": call.word(2), "read": call.word(3)});
+    call.banner(format!("Setting permissions for user \"{user}\" in all virtual hosts ..."));
+    let vhosts = call.get("/api/vhosts?columns=name")?;
+    for vhost in vhosts.as_array().into_iter().flatten().filter_map(|vhost| vhost["name"].as_str()) {
+        put(call, &format!("/api/permissions/{}/{}", segment(vhost), segment(&user)), &user, vhost, &body)?;
+    }
+    Ok(())
+}
+
 pub(super) fn set_topic_permissions(call: &mut Call) -> Result<(), Failure> {
     let (user, vhost, exchange) = (call.word(0).to_owned(), call.vhost(), call.word(1).to_owned());
     let body = json!({"exchange": exchange, "write": call.word(2), "read": call.word(3)});

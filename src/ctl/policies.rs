@@ -67,6 +67,35 @@ pub(super) fn list_policies(call: &mut Call) -> Result<(), Failure> {
     list(call, "policies", "policies")
 }
 
+/// The one that counts first, the others behind it.
+pub(super) fn list_policies_that_match(call: &mut Call) -> Result<(), Failure> {
+    let (vhost, name) = (call.vhost(), call.word(0).to_owned());
+    let kind = call.arguments.get("object-type").unwrap_or("queue").to_owned();
+    call.banner(format!("Listing policies that match {kind} '{name}' in vhost '{vhost}' ..."));
+    let resource = match kind.as_str() {
+        "queue" => "queues",
+        "exchange" => "exchanges",
+        _ => return Err(Failure::bad_argument(format!("object type {kind} is not supported. Try one of: queue, exchange"))),
+    };
+    let answer = call.send("GET", &format!("/api/{resource}/{}/{}?columns=type", segment(&vhost), segment(&name)), None)?;
+    if answer.status == 404 {
+        return Err(Failure::error(UNAVAILABLE, "not_found"));
+    }
+    refused(&answer)?;
+    let queue_type = format!("{}_queues", answer.json()["type"].as_str().unwrap_or("classic").trim_start_matches("rabbit_"));
+    let applies = |policy: &Json| {
+        let to = policy["apply-to"].as_str().unwrap_or_default();
+        let pattern = fancy_regex::Regex::new(policy["pattern"].as_str().unwrap_or_default());
+        let of_this = if kind == "queue" { to == "queues" || to == queue_type } else { to == "exchanges" };
+        (to == "all" || of_this) && pattern.is_ok_and(|pattern| pattern.is_match(&name).unwrap_or(false))
+    };
+    let found = call.get(&format!("/api/policies/{}", segment(&vhost)))?;
+    let mut matching: Vec<Json> = found.as_array().into_iter().flatten().filter(|policy| applies(policy)).cloned().collect();
+    matching.sort_by_key(|policy| std::cmp::Reverse(policy["priority"].as_i64()));
+    lists::show(call, POLICY, &Json::Array(matching));
+    Ok(())
+}
+
 pub(super) fn list_operator_policies(call: &mut Call) -> Result<(), Failure> {
     list(call, "operator-policies", "operator policy overrides")
 }

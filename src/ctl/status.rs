@@ -1,10 +1,13 @@
 //! What there is to say of the node as a whole.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-use super::call::{Call, bold};
+use super::call::{Call, bold, refused};
 use super::failure::{DATA, Failure, UNAVAILABLE};
 use super::plugins;
 
@@ -68,6 +71,7 @@ pub(super) fn status(call: &mut Call) -> Result<(), Failure> {
                 format!("Node name: {}", text("/name")),
             ],
         ),
+        ("Tags", tags(&node["node_tags"]).unwrap_or_else(|| vec!["(none)".to_owned()])),
         ("Plugins", std::iter::once("Enabled plugins:\n".to_owned()).chain(plugins::enabled().map(|name| format!(" * {name}"))).collect()),
         ("Data directory", vec![format!("Node data directory: {}", text("/data_directory"))]),
         ("Log file(s)", log_places(&node).iter().map(|place| format!(" * {place}")).collect()),
@@ -109,6 +113,12 @@ pub(super) fn status(call: &mut Call) -> Result<(), Failure> {
 fn alarms(node: &Json) -> Option<Vec<String>> {
     let raised = super::checks::raised(node);
     (!raised.is_empty()).then_some(raised)
+}
+
+/// Names with values, one a line.
+fn tags(tags: &Json) -> Option<Vec<String>> {
+    let line = |(name, value): (&String, &Json)| format!("{name}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    tags.as_object().filter(|tags| !tags.is_empty()).map(|tags| tags.iter().map(line).collect())
 }
 
 fn watermark(node: &Json, unit: Unit) -> String {
@@ -213,10 +223,18 @@ pub(super) fn cluster_status(call: &mut Call) -> Result<(), Failure> {
     let maintenance = if node["drained"] == true { "marked for maintenance" } else { "not under maintenance" };
     let listeners = each_listener(&node);
     let sections = [
-        ("Basics", vec![format!("Cluster name: {}", node["cluster_name"].as_str().unwrap_or_default())]),
+        (
+            "Basics",
+            vec![
+                format!("Cluster name: {}", node["cluster_name"].as_str().unwrap_or_default()),
+                format!("Total CPU cores available cluster-wide: {}", node["processors"]),
+            ],
+        ),
+        ("Cluster Tags", lines(tags(&node["cluster_tags"]))),
         ("Disk Nodes", vec![name.to_owned()]),
         ("Running Nodes", vec![name.to_owned()]),
         ("Versions", vec![format!("{name}: RabbitMQ {}", node["rabbitmq_version"].as_str().unwrap_or_default())]),
+        ("CPU Cores", vec![format!("Node: {name}, available CPU cores: {}", node["processors"])]),
         ("Maintenance status", vec![format!("Node: {name}, status: {maintenance}")]),
         ("Alarms", lines(alarms(&node))),
         ("Network Partitions", vec!["(none)".to_owned()]),
@@ -225,6 +243,8 @@ pub(super) fn cluster_status(call: &mut Call) -> Result<(), Failure> {
     let text: Vec<String> = sections.iter().map(|(heading, lines)| format!("{}\n\n{}", bold(heading), lines.join("\n"))).collect();
     let found = json!({
         "cluster_name": node["cluster_name"],
+        "cluster_tags": node["cluster_tags"],
+        "cpu_cores": {name: node["processors"]},
         "disk_nodes": [name],
         "running_nodes": [name],
         "alarms": node["alarms"],
@@ -260,8 +280,12 @@ pub(super) fn server_version(call: &mut Call) -> Result<(), Failure> {
 
 pub(super) fn environment(call: &mut Call) -> Result<(), Failure> {
     call.banner(format!("Application environment of node {} ...", call.node_name()));
-    let found = call.node()?;
-    call.found(&found, serde_json::to_string_pretty(&found).unwrap_or_default());
+    let answer = call.send("GET", "/api/config/effective", None)?;
+    refused(&answer)?;
+    let text = answer.text();
+    let set = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+    let found: serde_json::Map<String, Json> = set.map(|(key, value)| (key.to_owned(), value.into())).collect();
+    call.found(&Json::Object(found), text.trim_end());
     Ok(())
 }
 
@@ -277,13 +301,11 @@ pub(super) fn log_tail(call: &mut Call) -> Result<(), Failure> {
     let number = call.arguments.get("number").unwrap_or("50").parse::<usize>();
     let number = number.map_err(|_| Failure::bad_argument("the number of lines is no number"))?;
     let node = call.node()?;
-    let Some(path) = node["log_file"].as_str() else {
-        return Err(Failure::error(UNAVAILABLE, "the node has no log file: its log is on the console (see log.file of the configuration)"));
-    };
+    let path = log_file(&node)?;
     call.banner(format!("Last {number} log lines on node {} ...", call.node_name()));
     let failed = |error: std::io::Error| Failure::error(UNAVAILABLE, format!("{path}: {error}"));
     let mut last = std::collections::VecDeque::new();
-    for line in BufReader::new(std::fs::File::open(path).map_err(failed)?).lines() {
+    for line in BufReader::new(File::open(path).map_err(failed)?).lines() {
         last.push_back(line.map_err(failed)?);
         if last.len() > number {
             last.pop_front();
@@ -291,6 +313,47 @@ pub(super) fn log_tail(call: &mut Call) -> Result<(), Failure> {
     }
     last.iter().for_each(|line| call.line(line));
     Ok(())
+}
+
+/// How often the log file is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// From its end on, until the time is up or nobody reads any more.
+pub(super) fn log_tail_stream(call: &mut Call) -> Result<(), Failure> {
+    let duration = match call.arguments.get("duration") {
+        None | Some("infinity") => None,
+        Some(seconds) => Some(seconds.parse::<u64>().map_err(|_| Failure::bad_argument("the duration is no number of seconds"))?),
+    };
+    let node = call.node()?;
+    let path = log_file(&node)?;
+    let for_so_long = duration.map_or_else(String::new, |seconds| format!(" for {seconds} seconds"));
+    call.banner(format!("Streaming logs from node {}{for_so_long} ...", call.node_name()));
+    let failed = |error: std::io::Error| Failure::error(UNAVAILABLE, format!("{path}: {error}"));
+    let until = duration.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let mut file = File::open(path).map_err(failed)?;
+    let mut at = file.seek(SeekFrom::End(0)).map_err(failed)?;
+    let mut standard_output = std::io::stdout().lock();
+    while until.is_none_or(|until| Instant::now() < until) {
+        // A file that has become shorter, or another one, has been rotated.
+        let named = std::fs::metadata(path).map_err(failed)?;
+        if named.len() < at || named.ino() != file.metadata().map_err(failed)?.ino() {
+            std::io::copy(&mut file, &mut standard_output).map_err(failed)?;
+            (file, at) = (File::open(path).map_err(failed)?, 0);
+        }
+        let more = std::io::copy(&mut file, &mut standard_output);
+        match more.and_then(|more| standard_output.flush().map(|()| more)) {
+            Ok(more) => at += more,
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => break,
+            Err(error) => return Err(failed(error)),
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+fn log_file(node: &Json) -> Result<&str, Failure> {
+    let none = "the node has no log file: its log is on the console (see log.file of the configuration)";
+    node["log_file"].as_str().ok_or_else(|| Failure::error(UNAVAILABLE, none))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Who asks, and what they may: HTTP's Basic authentication against the users of the node, their tags, their virtual hosts. The
 //! refusals are RabbitMQ's (rabbit_web_dispatch_access_control).
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::{Api, Local};
 use crate::node::Node;
 use crate::node::users::{Tag, User};
-use crate::server::Protocol;
+use crate::server::{AttemptSource, Protocol};
 
 /// How long somebody who was refused waits for the answer: guessing passwords takes its time.
 const REFUSAL_DELAY: Duration = Duration::from_millis(250);
@@ -61,12 +61,14 @@ async fn authenticate(parts: &Parts, api: &Api) -> Result<Caller, ApiError> {
 /// Lets somebody in who gives a name and a password.
 pub(super) async fn login(api: &Api, name: &str, password: &str, parts: &Parts) -> Result<Caller, ApiError> {
     let node = api.handle.node();
-    let from_loopback = parts.extensions.get::<ConnectInfo<SocketAddr>>().is_some_and(|info| info.0.ip().to_canonical().is_loopback());
+    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+    let from_loopback = address.is_some_and(|address| address.is_loopback());
     // From where is asked after the password, so that nobody learns which users there are.
     let known = api.handle.knows(&node, name, password).await;
     let user = node.user(name).filter(|_| known).cloned();
     let may_come = user.as_ref().is_some_and(|user| node.may_come_from(user, from_loopback));
-    api.handle.count_attempt(Protocol::Http, may_come);
+    let source = || AttemptSource { address: address.unwrap_or(Ipv4Addr::LOCALHOST.into()), user: name.to_owned() };
+    api.handle.count_attempt(Protocol::Http, may_come, source);
     let Some(user) = user else {
         return refuse(name, ApiError::Unauthenticated("Not_Authorized"), "wrong name or password").await;
     };

@@ -45,7 +45,7 @@ pub(super) fn routes() -> Router<Api> {
 }
 
 /// Somebody at the control socket.
-struct Operator;
+pub(super) struct Operator;
 
 impl FromRequestParts<Api> for Operator {
     type Rejection = ApiError;
@@ -71,10 +71,7 @@ async fn node(State(api): State<Api>, _: Operator) -> Response {
         .listening()
         .iter()
         .map(|listening| {
-            let (interface, port) = match &listening.address {
-                Address::Ip(address) => (json!(address.ip()), address.port()),
-                Address::Path(path) => (json!(path), 0),
-            };
+            let (interface, port) = place(&listening.address);
             json!({"protocol": listening.protocol, "interface": interface, "port": port})
         })
         .collect();
@@ -87,7 +84,12 @@ async fn node(State(api): State<Api>, _: Operator) -> Response {
     raised.extend(alarms.disk.then_some("disk"));
     let found = json!({
         "name": config.node_name,
-        "cluster_name": config.cluster_name.as_ref().unwrap_or(&config.node_name),
+        "cluster_name": node.cluster_name(),
+        "cluster_tags": super::overview::cluster_tags(&node),
+        "node_tags": config.node_tags,
+        "processors": super::system::processors(),
+        "arguments": std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>(),
+        "environment": super::machine::environment(),
         "pid": std::process::id(),
         "uptime": handle.started().elapsed().unwrap_or_default().as_secs(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -105,6 +107,14 @@ async fn node(State(api): State<Api>, _: Operator) -> Response {
         "listeners": listeners,
     });
     super::json(StatusCode::OK, &found)
+}
+
+/// Where something is served; sockets of the file system have no port.
+pub(super) fn place(address: &Address) -> (Json, u16) {
+    match address {
+        Address::Ip(address) => (json!(address.ip()), address.port()),
+        Address::Path(path) => (json!(path), 0),
+    }
 }
 
 async fn trace_on(api: State<Api>, _: Operator, Path(name): Path<String>) -> Result<StatusCode, ApiError> {

@@ -19,7 +19,7 @@ use super::list::{self, Row};
 use super::query::Query;
 use crate::broker::queue::QueueType;
 use crate::broker::view::QueueView;
-use crate::server::Attempted;
+use crate::server::{AttemptSource, Attempted};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -179,24 +179,32 @@ fn check_node(caller: &Caller, name: &str) -> Result<(), ApiError> {
 async fn attempts(State(api): State<Api>, caller: Caller, Path(node): Path<String>) -> Result<Response, ApiError> {
     caller.monitor()?;
     check_node(&caller, &node)?;
-    let row = |attempted: &Attempted| {
-        let Attempted { protocol, succeeded, failed } = attempted;
-        json!({
-            "protocol": protocol.name(),
-            "auth_attempts": succeeded + failed,
-            "auth_attempts_failed": failed,
-            "auth_attempts_succeeded": succeeded,
-        })
-    };
-    let rows: Vec<Json> = api.handle.attempts().iter().filter(|some| some.succeeded + some.failed > 0).map(row).collect();
+    let rows: Vec<Json> = api.handle.attempts().iter().filter(|some| some.succeeded + some.failed > 0).map(attempts_row).collect();
     Ok(super::json(StatusCode::OK, &rows))
 }
 
+fn attempts_row(attempted: &Attempted) -> Json {
+    let Attempted { protocol, succeeded, failed } = attempted;
+    json!({
+        "protocol": protocol.name(),
+        "auth_attempts": succeeded + failed,
+        "auth_attempts_failed": failed,
+        "auth_attempts_succeeded": succeeded,
+    })
+}
+
 /// From where is not kept unless one asks for it, as in RabbitMQ.
-async fn attempts_by_source(caller: Caller, Path(node): Path<String>) -> Result<Response, ApiError> {
+async fn attempts_by_source(State(api): State<Api>, caller: Caller, Path(node): Path<String>) -> Result<Response, ApiError> {
     caller.monitor()?;
     check_node(&caller, &node)?;
-    Ok(super::json(StatusCode::OK, &json!([])))
+    let row = |(source, attempted): &(AttemptSource, Attempted)| {
+        let mut row = attempts_row(attempted);
+        row["remote_address"] = json!(source.address);
+        row["username"] = json!(source.user);
+        row
+    };
+    let rows: Vec<Json> = api.handle.attempts_by_source().iter().map(row).collect();
+    Ok(super::json(StatusCode::OK, &rows))
 }
 
 async fn reset_attempts(State(api): State<Api>, caller: Caller, Path(node): Path<String>) -> Result<StatusCode, ApiError> {

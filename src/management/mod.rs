@@ -18,6 +18,7 @@ mod features;
 mod format;
 mod health;
 mod list;
+mod machine;
 mod messages;
 mod metrics;
 mod multipart;
@@ -59,7 +60,7 @@ use amqp::Amqp;
 use error::ApiError;
 use rates::Rates;
 
-pub use serve::{BindError, HttpServer, bind, bind_metrics};
+pub use serve::{BindError, HttpServer, bind, bind_metrics, bind_metrics_over_tls};
 
 /// What all requests share.
 #[derive(Clone, Debug)]
@@ -110,6 +111,7 @@ fn router(api: Api) -> Router {
         .merge(permissions::routes())
         .merge(vhosts::routes())
         .merge(control::routes())
+        .merge(machine::routes())
         .merge(declare::routes())
         .merge(messages::routes())
         .merge(policies::routes())

@@ -23,7 +23,7 @@ use crate::broker::view::{Objects, Totals};
 use crate::config::{Config, RatesMode};
 use crate::node::Node;
 use crate::node::handshake::mechanisms;
-use crate::node::parameters::CLUSTER_NAME;
+use crate::node::parameters::{CLUSTER_NAME, CLUSTER_TAGS};
 use crate::node::users::Tag;
 use crate::server::{Address, Handle, Listening};
 
@@ -173,7 +173,7 @@ struct Overview<'a> {
     erlang_full_version: &'static str,
     crypto_lib_version: &'static str,
     rates_mode: &'static str,
-    cluster_tags: BTreeMap<String, String>,
+    cluster_tags: Json,
     node_tags: BTreeMap<String, String>,
     sample_retention_policies: Json,
     exchange_types: Vec<Capability>,
@@ -238,7 +238,7 @@ async fn overview(State(api): State<Api>, caller: Caller, query: Query) -> Respo
         erlang_full_version: "",
         crypto_lib_version: "",
         rates_mode: rates_mode(config),
-        cluster_tags: config.cluster_tags.clone(),
+        cluster_tags: cluster_tags(&caller.node),
         node_tags: config.node_tags.clone(),
         sample_retention_policies: json!({"global": [600, 3600, 28800, 86400], "basic": [600, 3600], "detailed": []}),
         exchange_types: exchange_types(),
@@ -253,6 +253,11 @@ async fn overview(State(api): State<Api>, caller: Caller, query: Query) -> Respo
         of_node: is_monitor.then(|| OfNode::new(&api)),
     };
     list::respond_with(&overview, &query)
+}
+
+/// A global parameter, which the configuration sets at the start.
+pub(super) fn cluster_tags(node: &Node) -> Json {
+    node.global_parameters.get(CLUSTER_TAGS).cloned().unwrap_or_else(|| json!({}))
 }
 
 pub(super) fn rates_mode(config: &Config) -> &'static str {

@@ -24,8 +24,8 @@ use tower_service::Service;
 use super::body::MAX_BODY;
 use super::{Api, Local, metrics, router};
 use crate::config::HttpLimits;
-use crate::server::tls::{Certificates, Source};
-use crate::server::{Ends, HTTPS, Handle, Listening};
+use crate::server::tls::{Certificates, Secured, Source};
+use crate::server::{Ends, HTTPS, HTTPS_PROMETHEUS, Handle, Listening, PROMETHEUS};
 use crate::shovel::Shovels;
 
 /// The API, bound to where it is served.
@@ -59,7 +59,7 @@ pub async fn bind(handle: Handle, shovels: Shovels, address: SocketAddr) -> Resu
         Some(address) => {
             let certificates = Certificates::watch(Source::https(handle.config())).map_err(|error| BindError(error.to_string()))?;
             let patience = Duration::from_millis(handle.config().handshake_timeout_ms);
-            Some((listen(&handle, HTTPS, address).await?, Tls { certificates, patience }))
+            Some((listen(&handle, HTTPS, address).await?, Tls { certificates, patience, handle: handle.clone() }))
         }
         None => None,
     };
@@ -104,12 +104,26 @@ async fn bind_control(path: &Path) -> std::io::Result<UnixListener> {
 /// # Errors
 /// An address that cannot be bound.
 pub async fn bind_metrics(handle: Handle, address: SocketAddr) -> Result<HttpServer, BindError> {
-    let listener = listen(&handle, "http/prometheus", address).await?;
+    let listener = listen(&handle, PROMETHEUS, address).await?;
     let address = listener.1;
     let limits = handle.config().http_limits;
     let router = metrics::open_router(handle);
     tokio::spawn(accept(listener, None, limits, router.clone()));
     Ok(HttpServer { address, router })
+}
+
+/// The same over TLS.
+///
+/// # Errors
+/// An address that cannot be bound, certificates that cannot be served.
+pub async fn bind_metrics_over_tls(handle: Handle, address: SocketAddr) -> Result<(), BindError> {
+    let certificates = Certificates::watch(Source::prometheus(handle.config())).map_err(|error| BindError(error.to_string()))?;
+    let patience = Duration::from_millis(handle.config().handshake_timeout_ms);
+    let listener = listen(&handle, HTTPS_PROMETHEUS, address).await?;
+    let limits = handle.config().https_limits;
+    let tls = Tls { certificates, patience, handle: handle.clone() };
+    tokio::spawn(accept(listener, Some(tls), limits, metrics::open_router(handle)));
+    Ok(())
 }
 
 async fn listen(handle: &Handle, protocol: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
@@ -122,7 +136,10 @@ async fn listen(handle: &Handle, protocol: &'static str, address: SocketAddr) ->
 
 /// What a protocol is called in a sentence.
 fn name(protocol: &str) -> String {
-    protocol.strip_prefix("http/").map_or_else(|| protocol.to_uppercase(), |what| format!("HTTP ({what})"))
+    match protocol.split_once('/') {
+        Some((http, what)) => format!("{} ({what})", http.to_uppercase()),
+        None => protocol.to_uppercase(),
+    }
 }
 
 async fn accept((listener, address): (TcpListener, SocketAddr), tls: Option<Tls>, limits: HttpLimits, router: Router) {
@@ -140,7 +157,10 @@ async fn accept((listener, address): (TcpListener, SocketAddr), tls: Option<Tls>
                     match tls {
                         None => serve(stream, router, patience).await,
                         Some(tls) => match tls.agree(stream).await {
-                            Ok(stream) => serve(stream, router, patience).await,
+                            Ok(stream) => {
+                                let secured = Secured::by(stream.get_ref().1, &tls.handle.config().tls);
+                                serve(stream, router.layer(Extension(secured)), patience).await;
+                            }
                             Err(error) => tracing::debug!(%peer, %error, "HTTP connection refused"),
                         },
                     }
@@ -160,6 +180,7 @@ struct Tls {
     certificates: Arc<Certificates>,
     /// How long a client may take to agree on it.
     patience: Duration,
+    handle: Handle,
 }
 
 impl Tls {

@@ -5,12 +5,15 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post, put as put_method};
+use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::auth::Caller;
 use super::body::{Fields, check_limit};
 use super::error::ApiError;
+use super::list::{self, Row};
 use super::permissions::PermissionRow;
+use super::query::Query;
 use super::{Api, put};
 use crate::node::definitions::{user_limits, user_to_json};
 use crate::node::password::{Algorithm, PasswordHash};
@@ -20,8 +23,8 @@ use crate::node::{Node, Refusal};
 pub(super) fn routes() -> Router<Api> {
     Router::new()
         .route("/whoami", get(whoami))
-        .route("/users", get(list))
-        .route("/users/", get(list))
+        .route("/users", get(all))
+        .route("/users/", get(all))
         .route("/users/without-permissions", get(without_permissions))
         .route("/users/bulk-delete", post(bulk_delete))
         .route("/users/{user}", get(show).put(put_user).delete(delete))
@@ -37,18 +40,27 @@ async fn whoami(caller: Caller) -> Response {
     super::json(StatusCode::OK, &json!({"name": caller.name(), "tags": caller.user.tags, "is_internal_user": true}))
 }
 
-async fn list(caller: Caller) -> Result<Response, ApiError> {
-    caller.administrator()?;
-    let users: Vec<Json> = caller.node.users.values().map(|user| user_to_json(user)).collect();
-    Ok(super::json(StatusCode::OK, &users))
+/// A user in a list.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Listed(Json);
+
+impl Row for Listed {
+    fn name(&self) -> &str {
+        self.0["name"].as_str().unwrap_or_default()
+    }
 }
 
-async fn without_permissions(caller: Caller) -> Result<Response, ApiError> {
+async fn all(caller: Caller, query: Query) -> Result<Response, ApiError> {
+    caller.administrator()?;
+    list::respond(caller.node.users.values().map(|user| Listed(user_to_json(user))).collect(), &query)
+}
+
+async fn without_permissions(caller: Caller, query: Query) -> Result<Response, ApiError> {
     caller.administrator()?;
     let node = &caller.node;
     let has_any = |user: &User| node.permissions.keys().any(|(name, _)| *name == user.name);
-    let users: Vec<Json> = node.users.values().filter(|user| !has_any(user)).map(|user| user_to_json(user)).collect();
-    Ok(super::json(StatusCode::OK, &users))
+    list::respond(node.users.values().filter(|user| !has_any(user)).map(|user| Listed(user_to_json(user))).collect(), &query)
 }
 
 async fn show(caller: Caller, Path(name): Path<String>) -> Result<Response, ApiError> {

@@ -12,6 +12,7 @@ use sha1::{Digest, Sha1};
 
 use super::Api;
 use crate::server::Ends;
+use crate::server::tls::Secured;
 
 /// `/` is what LavinMQ's clients for browsers are given.
 const PATHS: [&str; 2] = ["/ws/amqp", "/"];
@@ -48,11 +49,12 @@ fn accept(api: Api, mut request: Request) -> Result<Response, Refusal> {
     if !api.handle.lets_clients_in() {
         return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "the node takes no connections now"));
     }
+    let secured = request.extensions().get::<Secured>().cloned();
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let peer = ends.peer;
         let outcome = match upgraded.await {
-            Ok(stream) => api.handle.serve_websocket(TokioIo::new(stream), ends).await.map_err(|error| error.to_string()),
+            Ok(stream) => api.handle.serve_websocket(TokioIo::new(stream), ends, secured).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = outcome {

@@ -47,13 +47,21 @@ pub struct Handshake {
     user: Option<Arc<str>>,
     /// Who is to be asked about.
     asked: Option<String>,
-    /// Whether who has tried to log in was let in, until somebody has counted it.
-    attempt: Option<bool>,
+    /// Who has tried to log in, and whether it was let in, until somebody has counted it.
+    attempt: Option<Attempt>,
     capabilities: Capabilities,
     connection_name: Option<String>,
     mechanism: String,
     client_properties: FieldTable,
     tuned: Tune,
+}
+
+/// Somebody has tried to log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Who it says it is; empty where it says nothing that can be understood.
+    pub user: String,
+    pub succeeded: bool,
 }
 
 /// A user that the node itself connects for, after it has made sure who it is.
@@ -164,8 +172,8 @@ impl Handshake {
         result.unwrap_or_else(|error| refuse(&error, class_method, out))
     }
 
-    /// Whether an attempt to log in has succeeded; once for each attempt.
-    pub fn take_attempt(&mut self) -> Option<bool> {
+    /// An attempt to log in; once for each.
+    pub fn take_attempt(&mut self) -> Option<Attempt> {
         self.attempt.take()
     }
 
@@ -189,7 +197,15 @@ impl Handshake {
             (None, "EXTERNAL") => Some(node.vouched_for(self.peer.certificate_user.as_deref(), from_loopback)).filter(|_| known),
             (None, _) => node.authenticate(mechanism, response, from_loopback).filter(|_| known),
         };
-        self.attempt = outcome.as_ref().map(Result::is_ok);
+        self.attempt = outcome.as_ref().map(|outcome| {
+            let said = || match (mechanism, credentials(mechanism, response)) {
+                ("EXTERNAL", _) => self.peer.certificate_user.clone(),
+                (_, Some(Ok((name, _)))) => Some(name.to_owned()),
+                _ => None,
+            };
+            let user = outcome.as_ref().ok().map(ToString::to_string);
+            Attempt { user: user.or_else(said).unwrap_or_default(), succeeded: outcome.is_ok() }
+        });
         match outcome {
             Some(Ok(user)) => Ok(self.let_in(node, user, out)),
             Some(Err(Refused::Login)) => Err(Error::login_refused(mechanism)),
@@ -201,9 +217,9 @@ impl Handshake {
     /// The answer to [`Step::Authenticate`]. Whoever it is must also be a user of the node.
     pub fn authenticated(&mut self, node: &Node, is_known: bool, out: &mut Output) -> Step {
         let from_loopback = self.peer.address.ip().is_loopback();
-        let asked = self.asked.take().filter(|_| is_known);
-        let outcome = node.vouched_for(asked.as_deref(), from_loopback);
-        self.attempt = Some(outcome.is_ok());
+        let asked = self.asked.take();
+        let outcome = node.vouched_for(asked.as_deref().filter(|_| is_known), from_loopback);
+        self.attempt = Some(Attempt { user: asked.unwrap_or_default(), succeeded: outcome.is_ok() });
         match outcome {
             Ok(user) => self.let_in(node, user, out),
             Err(_) => refuse(&Error::login_refused(&self.mechanism), (10, 11), out),

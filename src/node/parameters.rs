@@ -46,6 +46,8 @@ fn key(component: &str, vhost: &str, name: &str) -> (String, Arc<str>, String) {
 
 /// The global parameter that has the name of the cluster.
 pub const CLUSTER_NAME: &str = "cluster_name";
+/// And what is said of it.
+pub const CLUSTER_TAGS: &str = "cluster_tags";
 
 /// By name.
 pub type GlobalParameters = BTreeMap<String, Json>;

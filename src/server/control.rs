@@ -21,7 +21,20 @@ const CLOSE_AGAIN: Duration = Duration::from_millis(50);
 const SHUTDOWN: &str = "broker forced connection closure with reason 'shutdown'";
 const MAINTENANCE: &str = "Node was put into maintenance mode";
 
-type SetLogLevel = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+/// What can be done to the log while it is written; whoever opens it does it.
+pub trait LogControl: Send + Sync + 'static {
+    /// Changes what all of its outputs show.
+    ///
+    /// # Errors
+    /// What is no level.
+    fn set_level(&self, level: &str) -> Result<(), String>;
+
+    /// Begins a new file, and keeps the old one.
+    ///
+    /// # Errors
+    /// A disk that fails.
+    fn rotate(&self) -> Result<(), String>;
+}
 
 /// What the node goes by until it ends.
 pub(super) struct Controls {
@@ -36,6 +49,8 @@ pub(super) struct Controls {
     /// Alarms that somebody has set.
     pub(super) memory_forced: AtomicBool,
     pub(super) disk_forced: AtomicBool,
+    /// The room on the disk is looked at.
+    monitors_disk: AtomicBool,
     /// Nobody new is let in.
     suspended: AtomicBool,
     /// The node is in maintenance mode.
@@ -43,7 +58,7 @@ pub(super) struct Controls {
     /// RabbitMQ's `stop_app`: the process runs and serves nobody.
     app_stopped: AtomicBool,
     stop: Notify,
-    log_level: OnceLock<SetLogLevel>,
+    log: OnceLock<Box<dyn LogControl>>,
 }
 
 impl std::fmt::Debug for Controls {
@@ -62,11 +77,12 @@ impl Controls {
             process_above: AtomicBool::new(false),
             memory_forced: AtomicBool::new(false),
             disk_forced: AtomicBool::new(false),
+            monitors_disk: AtomicBool::new(true),
             suspended: AtomicBool::new(false),
             drained: AtomicBool::new(false),
             app_stopped: AtomicBool::new(false),
             stop: Notify::new(),
-            log_level: OnceLock::new(),
+            log: OnceLock::new(),
         }
     }
 
@@ -80,6 +96,10 @@ impl Controls {
 
     pub(super) fn disk_free_limit(&self) -> u64 {
         self.disk_free_limit.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn monitors_disk(&self) -> bool {
+        self.monitors_disk.load(Ordering::SeqCst)
     }
 
     /// Whether new connections are turned away.
@@ -117,6 +137,18 @@ impl Handle {
         self.0.controls.disk_free_limit.store(bytes, Ordering::Relaxed);
         tracing::info!(limit = bytes, "disk free limit set");
         self.0.check_disk();
+    }
+
+    /// Has the room on the disk looked at, or not any more: then there is no alarm about it.
+    pub fn monitor_disk(&self, on: bool) {
+        self.0.controls.monitors_disk.store(on, Ordering::SeqCst);
+        tracing::info!("free disk space monitoring is {}", if on { "activated" } else { "deactivated" });
+        if on {
+            self.0.check_disk();
+        } else {
+            self.0.disk_short.store(false, Ordering::SeqCst);
+            self.0.spread_alarms();
+        }
     }
 
     /// Raises the memory alarm, or the one of the disk, until it is cleared here again.
@@ -297,9 +329,9 @@ impl Handle {
         self.0.controls.stop.notified().await;
     }
 
-    /// Says how the level of the log is changed; whoever opens the log does.
-    pub fn on_log_level(&self, set: impl Fn(&str) -> Result<(), String> + Send + Sync + 'static) {
-        let _ = self.0.controls.log_level.set(Box::new(set));
+    /// Says how the log is changed.
+    pub fn control_log(&self, log: impl LogControl) {
+        let _ = self.0.controls.log.set(Box::new(log));
     }
 
     /// Changes what the log shows, in all its outputs.
@@ -307,10 +339,19 @@ impl Handle {
     /// # Errors
     /// What is no level.
     pub fn set_log_level(&self, level: &str) -> Result<(), String> {
-        match self.0.controls.log_level.get() {
-            Some(set) => set(level),
-            None => Err("the log is not this node's".to_owned()),
-        }
+        self.log()?.set_level(level)
+    }
+
+    /// Begins a new log file, and keeps the old one.
+    ///
+    /// # Errors
+    /// A disk that fails.
+    pub fn rotate_log(&self) -> Result<(), String> {
+        self.log()?.rotate()
+    }
+
+    fn log(&self) -> Result<&dyn LogControl, String> {
+        self.0.controls.log.get().map(|log| &**log).ok_or_else(|| "the log is not this node's".to_owned())
     }
 }
 

@@ -57,7 +57,7 @@ impl Shell {
             if self.controls.turns_away() {
                 door.close().await;
             } else if door.accepting.is_none() {
-                match Listener::again(&door.listening).await {
+                match Listener::again(&door.listening, &self.config.tcp_options).await {
                     Ok(listener) => door.open(listener, self),
                     Err(error) => {
                         tracing::error!("{error}");

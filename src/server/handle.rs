@@ -9,11 +9,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-use super::attempts::{Attempted, Protocol};
+use super::attempts::{AttemptSource, Attempted, Protocol};
 use super::definitions::ImportError;
 use super::inbox::Asked;
 use super::listener::{Ends, Listening};
-use super::tls::{self, TlsError, Validity};
+use super::tls::{self, Secured, TlsError, Validity};
 use super::vhosts::ChangeError;
 use super::{Shell, listener, salt};
 use crate::broker::{Alarms, Input};
@@ -155,20 +155,31 @@ impl Handle {
         self.0.knows(node, name, password.as_bytes()).await
     }
 
-    pub fn count_attempt(&self, protocol: Protocol, succeeded: bool) {
-        self.0.attempts.count(protocol, succeeded);
+    pub fn count_attempt(&self, protocol: Protocol, succeeded: bool, source: impl FnOnce() -> AttemptSource) {
+        self.0.attempts.count(protocol, succeeded, source);
+    }
+
+    /// The same by where they came from; none unless they are tracked.
+    #[must_use]
+    pub fn attempts_by_source(&self) -> Vec<(AttemptSource, Attempted)> {
+        self.0.attempts.by_source()
+    }
+
+    /// Whether attempts are counted by where they come from.
+    pub fn track_attempt_sources(&self, on: bool) {
+        self.0.attempts.track_sources(on);
     }
 
     pub fn reset_attempts(&self) {
         self.0.attempts.reset();
     }
 
-    /// Until when the certificates of the listeners with TLS are valid, read from their files.
+    /// Until when the certificates of a listener with TLS are valid, read from their files.
     ///
     /// # Errors
     /// Files that are missing, or no certificates.
-    pub fn certificates(&self) -> Result<Validity, TlsError> {
-        tls::validity(&self.0.config)
+    pub fn certificates(&self, protocol: &str) -> Result<Validity, TlsError> {
+        tls::validity(&tls::Source::of(protocol, &self.0.config))
     }
 
     /// Whether the node is about to stop.
@@ -188,15 +199,16 @@ impl Handle {
         Ok(ours)
     }
 
-    /// Serves AMQP over WebSocket to its end, with a client that has been told that it may begin.
+    /// Serves AMQP over WebSocket to its end, with a client that has been told that it may begin. `secured` is what TLS below HTTP has
+    /// agreed on.
     ///
     /// # Errors
     /// When there can be no more sockets.
-    pub async fn serve_websocket<S>(&self, stream: S, ends: Ends) -> std::io::Result<()>
+    pub async fn serve_websocket<S>(&self, stream: S, ends: Ends, secured: Option<Secured>) -> std::io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        listener::serve_websocket(stream, ends, Arc::clone(&self.0)).await
+        listener::serve_websocket(stream, ends, secured, Arc::clone(&self.0)).await
     }
 
     /// Salt for a password.

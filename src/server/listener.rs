@@ -10,14 +10,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use super::connection::{self, Arrival};
-use super::tls::Tls;
+use super::tls::{Secured, Tls};
 use super::transport::{Socket, Transport, WebSocket, proxy};
 use super::{Shell, StartError};
-use crate::config::Config;
+use crate::config::{Config, TcpOptions};
 use crate::node::handshake::Trusted;
 
 /// What is served where.
@@ -56,6 +56,17 @@ pub(super) const SSL: &str = "amqp/ssl";
 const PASSED_AT_ONCE: usize = 32 * 1024;
 /// The HTTP API over TLS.
 pub const HTTPS: &str = "https";
+/// The metrics, and the same over TLS.
+pub const PROMETHEUS: &str = "http/prometheus";
+pub const HTTPS_PROMETHEUS: &str = "https/prometheus";
+
+impl Listening {
+    /// Whether it is served over TLS.
+    #[must_use]
+    pub fn is_secured(&self) -> bool {
+        self.protocol.ends_with("/ssl") || self.protocol.starts_with(HTTPS)
+    }
+}
 
 #[derive(Debug)]
 enum Door {
@@ -77,10 +88,10 @@ pub(super) struct Listener {
 pub(super) async fn open(config: &Config) -> Result<Vec<Listener>, StartError> {
     let mut listeners = Vec::new();
     for address in config.tcp_listeners() {
-        listeners.push(tcp(address, "amqp").await?);
+        listeners.push(tcp(address, "amqp", &config.tcp_options)?);
     }
     for address in config.ssl_listeners() {
-        listeners.push(tcp(address, SSL).await?);
+        listeners.push(tcp(address, SSL, &config.tcp_options)?);
     }
     if let Some(path) = &config.unix_listener {
         listeners.push(unix(path).await?);
@@ -93,20 +104,31 @@ impl Listener {
     ///
     /// # Errors
     /// When it cannot be opened any more.
-    pub(super) async fn again(listening: &Listening) -> Result<Self, StartError> {
+    pub(super) async fn again(listening: &Listening, options: &TcpOptions) -> Result<Self, StartError> {
         match &listening.address {
-            Address::Ip(address) => tcp(*address, listening.protocol).await,
+            Address::Ip(address) => tcp(*address, listening.protocol, options),
             Address::Path(path) => unix(path).await,
         }
     }
 }
 
-async fn tcp(address: SocketAddr, protocol: &'static str) -> Result<Listener, StartError> {
+fn tcp(address: SocketAddr, protocol: &'static str, options: &TcpOptions) -> Result<Listener, StartError> {
     let failed = |error: io::Error| StartError(format!("cannot listen for AMQP on {address}: {error}"));
-    // This sets SO_REUSEADDR.
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = bound(address, options).map_err(failed)?;
     let address = Address::Ip(listener.local_addr().map_err(failed)?);
     Ok(Listener { door: Door::Tcp(listener), listening: Listening { protocol, address } })
+}
+
+/// Whoever is accepted has the options of the socket that listens.
+fn bound(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_nodelay(options.nodelay)?;
+    socket.set_keepalive(options.keepalive)?;
+    options.sndbuf.map_or(Ok(()), |bytes| socket.set_send_buffer_size(bytes))?;
+    options.recbuf.map_or(Ok(()), |bytes| socket.set_recv_buffer_size(bytes))?;
+    socket.bind(address)?;
+    socket.listen(options.backlog)
 }
 
 async fn unix(path: &Path) -> Result<Listener, StartError> {
@@ -141,7 +163,6 @@ impl Listener {
         match &self.door {
             Door::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                let _ = stream.set_nodelay(true);
                 // A socket that has been closed by now has no address any more.
                 let local = stream.local_addr().or_else(|_| listener.local_addr())?;
                 Ok((Socket::Tcp(stream), peer, local))
@@ -202,7 +223,8 @@ impl Guest {
         let transport = introduced.and_then(|()| if over_tls { encrypted(self.socket, &shell) } else { Ok(Transport::Plain(self.socket)) });
         match transport {
             Ok(transport) => {
-                connection::serve(Arrival { transport, peer, local: self.local, handshake_ends, trusted: None }, shell).await;
+                connection::serve(Arrival { transport, peer, local: self.local, handshake_ends, trusted: None, secured: None }, shell)
+                    .await;
             }
             Err(error) => tracing::info!(%peer, %error, "connection refused"),
         }
@@ -232,7 +254,7 @@ pub(super) async fn serve_own(stream: UnixStream, trusted: Trusted, shell: Arc<S
     let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let handshake_ends = Instant::now() + Duration::from_millis(shell.config.handshake_timeout_ms);
     let transport = Transport::Plain(Socket::Unix(stream));
-    let arrival = Arrival { transport, peer: here, local: here, handshake_ends, trusted: Some(trusted) };
+    let arrival = Arrival { transport, peer: here, local: here, handshake_ends, trusted: Some(trusted), secured: None };
     connection::serve(arrival, shell).await;
 }
 
@@ -248,7 +270,7 @@ pub struct Ends {
 /// A transport needs a socket that does not block, and what HTTP leaves is none: a TCP socket with what was read of it ahead, under
 /// TLS or not. So the bytes go on through a pair of sockets, which costs a copy and is the same for all of them; who does not read
 /// is noticed as ever, since neither the pair nor the copying holds more than so much.
-pub(super) async fn serve_websocket<S>(stream: S, ends: Ends, shell: Arc<Shell>) -> io::Result<()>
+pub(super) async fn serve_websocket<S>(stream: S, ends: Ends, secured: Option<Secured>, shell: Arc<Shell>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -256,7 +278,7 @@ where
     let counted = Counted::new(&shell);
     let handshake_ends = Instant::now() + Duration::from_millis(shell.config.handshake_timeout_ms);
     let transport = Transport::layered(Socket::Unix(near), Box::new(WebSocket::default()));
-    let arrival = Arrival { transport, peer: ends.peer, local: ends.local, handshake_ends, trusted: None };
+    let arrival = Arrival { transport, peer: ends.peer, local: ends.local, handshake_ends, trusted: None, secured };
     let mut serving = tokio::spawn(async move {
         connection::serve(arrival, shell).await;
         drop(counted);

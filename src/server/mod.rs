@@ -35,6 +35,7 @@ use crate::broker::{Alarms, Broker, Effects, Input, Settings};
 use crate::config::{self, Config};
 use crate::node::Node;
 use crate::node::alarms::Watermark;
+use crate::node::parameters::CLUSTER_TAGS;
 use crate::node::password::{Algorithm, PasswordHash, SALT};
 use crate::node::permissions::Permissions;
 use crate::node::users::{User, UserLimits};
@@ -52,13 +53,13 @@ use time::Time;
 use tls::Certificates;
 use vhosts::Admitted;
 
-pub use attempts::{Attempted, Protocol};
-pub use control::resident_bytes;
+pub use attempts::{AttemptSource, Attempted, Protocol};
+pub use control::{LogControl, resident_bytes};
 pub use definitions::ImportError;
 pub use handle::{Disk, Handle, Memory};
 pub use inbox::Asked;
 pub use journal::{Extent, Recorded};
-pub use listener::{Address, Ends, HTTPS, Listening};
+pub use listener::{Address, Ends, HTTPS, HTTPS_PROMETHEUS, Listening, PROMETHEUS};
 pub use outbox::Wire;
 pub use testing::{Advance, AdvanceError, ClockView, EVENT_KEYS, Filter, Fire, Left, LeftInQueue, Unconfirmed, values_of};
 pub use vhosts::ChangeError;
@@ -219,6 +220,9 @@ impl Shell {
     /// The room on the disk may have crossed its limit.
     fn check_disk(&self) {
         let Some(storage) = &self.storage else { return };
+        if !self.controls.monitors_disk() {
+            return;
+        }
         let limit = self.controls.disk_free_limit();
         let free = match storage.free_bytes() {
             Ok(free) => free,
@@ -311,6 +315,7 @@ impl Server {
         if !are_known {
             definitions::apply_to(&definitions, &mut node).map_err(|refused| definitions::refusal(&config, &refused))?;
         }
+        tag_cluster(&mut node, &config);
         let settings = Arc::clone(&node.settings);
         let names: Vec<Arc<str>> = node.vhosts.keys().cloned().collect();
         let opened = match storage::disk(&config)? {
@@ -373,7 +378,7 @@ impl Server {
             alarm: AtomicBool::new(false),
             turn: Arc::new(Semaphore::new(1)),
             alarm_ended: Notify::new(),
-            attempts: Attempts::default(),
+            attempts: Attempts::new(config.track_auth_attempt_source),
             connections: AtomicUsize::new(0),
             ended: Notify::new(),
             stopping: AtomicBool::new(false),
@@ -410,7 +415,10 @@ impl Server {
     /// Where AMQP and metrics are served.
     fn listening(&self) -> Vec<Listening> {
         let all = self.shell.listening.lock();
-        all.iter().filter(|listening| listening.protocol.starts_with("amqp") || listening.protocol == "http/prometheus").cloned().collect()
+        all.iter()
+            .filter(|listening| listening.protocol.starts_with("amqp") || listening.protocol.ends_with("/prometheus"))
+            .cloned()
+            .collect()
     }
 
     /// Says on standard output, and in the ready file, that the broker serves; `http` is where its HTTP API is without TLS.
@@ -491,6 +499,15 @@ fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, StartError
         return Ok(None);
     }
     Certificates::for_amqp(config).map(Some).map_err(|error| StartError(error.to_string()))
+}
+
+/// The tags of the cluster are a parameter, so that definitions have them, which is what the configuration says at each start.
+fn tag_cluster(node: &mut Node, config: &Config) {
+    if config.cluster_tags.is_empty() {
+        node.global_parameters.remove(CLUSTER_TAGS);
+    } else {
+        node.global_parameters.insert(CLUSTER_TAGS.to_owned(), serde_json::json!(config.cluster_tags));
+    }
 }
 
 /// What a node has when it starts for the first time: the default virtual host, and the default user unless users are defined.

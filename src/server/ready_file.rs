@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::StartError;
-use super::listener::{Address, HTTPS, Listening, SSL};
+use super::listener::{Address, HTTPS, HTTPS_PROMETHEUS, Listening, PROMETHEUS, SSL};
 
 pub(super) fn write(path: &Path, listening: &[Listening], http: SocketAddr) -> Result<(), StartError> {
     let first = |protocol| listening.iter().find(|l| l.protocol == protocol && matches!(l.address, Address::Ip(_)));
@@ -19,8 +19,11 @@ pub(super) fn write(path: &Path, listening: &[Listening], http: SocketAddr) -> R
     if let Some(https) = first(HTTPS) {
         ready["https"] = https.address.to_string().into();
     }
-    if let Some(metrics) = first("http/prometheus") {
+    if let Some(metrics) = first(PROMETHEUS) {
         ready["metrics"] = metrics.address.to_string().into();
+    }
+    if let Some(metrics) = first(HTTPS_PROMETHEUS) {
+        ready["metrics_over_tls"] = metrics.address.to_string().into();
     }
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{}", std::process::id()));

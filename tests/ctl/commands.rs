@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::http::Http;
 use super::support::broker::Broker;
 use super::support::raw::Raw;
 use super::tools::{Tools, running};
@@ -65,6 +66,10 @@ fn permissions(tools: &Tools) {
     let cleared = "Clearing topic permissions on \"amq.topic\" for user \"u\" in vhost \"/\" ...\n";
     tools.ctl_says(&["clear_topic_permissions", "u", "amq.topic"], cleared);
     tools.ctl_says(&["-s", "list_topic_permissions"], "");
+    let globally = "Setting permissions for user \"u\" in all virtual hosts ...\n";
+    tools.ctl_says(&["set_permissions_globally", "u", "^b", ".*", ""], globally);
+    tools.ctl_says(&["-s", "list_user_permissions", "u"], "/\t^b\t.*\t\n");
+    tools.ctl_fails(&["set_permissions_globally", "nope", "", "", ""], 67, "Error:\nUser nope does not exist\n");
     tools.ctl_says(&["clear_permissions", "u"], "Clearing permissions for user \"u\" in vhost \"/\" ...\n");
     tools.ctl_says(&["-s", "list_user_permissions", "u"], "");
 }
@@ -230,8 +235,137 @@ fn reports(tools: &Tools, broker: &Broker) {
     tools.ctl_fails(&["enable_feature_flag", "nope"], 64, unknown);
     tools.ctl(&["list_deprecated_features"]);
     tools.ctl(&["set_cluster_name", "warren"]);
-    tools.ctl(&["rotate_logs"]);
+    assert!(tools.ctl(&["cluster_status"]).contains("Cluster name: warren\n"));
+    tools.ctl_says(&["rotate_logs"], "Rotating logs for node leveret@localhost ...\n");
+    assert_eq!(tools.run(&["rabbitmq-diagnostics", "log_tail_stream", "-d", "1"]).code, 69);
     tools.ctl(&["force_gc"]);
+}
+
+/// What is about the process, its machine, and other nodes.
+fn surroundings(tools: &Tools, broker: &Broker) {
+    let node = "leveret@localhost";
+    tools.diagnostics_says(&["-q", "tls_versions"], "tlsv1.3\ntlsv1.2\n");
+    let suites = tools.run(&["rabbitmq-diagnostics", "-q", "cipher_suites", "--format", "openssl"]).out;
+    assert!(suites.lines().any(|suite| suite == "TLS_AES_256_GCM_SHA384"), "{suites}");
+    assert_eq!(tools.run(&["rabbitmq-diagnostics", "cipher_suites", "--format", "erlang"]).code, 64);
+    tools.diagnostics_says(&["-q", "certificates"], "\n");
+    assert!(tools.ctl(&["command_line_arguments"]).contains("--ready-file\n"));
+    assert!(tools.ctl(&["os_env"]).starts_with(&format!("Listing RabbitMQ-specific environment variables defined on node {node}...\n")));
+    let resolving = format!("Asking node {node} to resolve hostname localhost to IPv4 addresses...\n127.0.0.1\n");
+    tools.diagnostics_says(&["resolve_hostname", "localhost"], &resolving);
+    let nowhere = tools.run(&["rabbitmq-diagnostics", "-q", "resolve_hostname", "nowhere.invalid"]);
+    let text = "Error:\nHostname does not resolve (resolution failed with an nxdomain)\n";
+    assert_eq!((nowhere.code, nowhere.err.as_str()), (65, text));
+    tools.diagnostics_says(&["-q", "erlang_version"], "none: leveret has no Erlang runtime\n");
+    tools.ctl_says(&["autocomplete", "list_vhost"], "list_vhost_limits\nlist_vhosts\n");
+    for absent in [
+        "erlang_cookie_hash",
+        "erlang_cookie_sources",
+        "eval_file",
+        "exec",
+        "maybe_stuck",
+        "observer",
+        "remote_shell",
+        "resolver_info",
+        "runtime_thread_stats",
+        "schema_info",
+    ] {
+        tools.ctl_fails(&[absent], 64, &format!("Error: {absent} is not available: leveret has no Erlang runtime\n"));
+    }
+
+    tools.ctl_says(
+        &["await_online_nodes", "1"],
+        &format!("Will wait for at least 1 nodes to join the cluster of {node}. Timeout: 300 seconds.\n"),
+    );
+    let missed = format!("Error:\nError: timed out while waiting. Not enough nodes joined {node}'s cluster.\n");
+    tools.ctl_fails(&["await_online_nodes", "2", "-t", "0.1"], 70, &missed);
+    let alone = "Target node seems to be the only one in a single node cluster, the command does not apply\n";
+    tools.ctl_says(&["-q", "await_online_quorum_plus_one"], alone);
+    tools.ctl_says(&["-q", "await_online_synchronized_mirror"], alone);
+    tools.ctl_says(&["post_upgrade"], "Executing post upgrade tasks...\nRebalancing queue masters...\n");
+    tools.ctl_says(&["discover_peers"], "Discovering peers nodes ...\nNo peers discovered\n");
+    tools.ctl_fails(&["join_cluster", "rabbit@other"], 70, "Error:\nleveret runs as a single node, which joins no cluster\n");
+    tools.ctl_fails(&["forget_cluster_node", "rabbit@other"], 70, "Error:\nThe node selected is not in the cluster.\n");
+    assert_eq!(tools.run(&["rabbitmqctl", "change_cluster_node_type", "ram"]).code, 64, "the application runs");
+    tools.ctl_says(&["rebalance", "quorum"], "Re-balancing leaders of quorum queues...\n");
+    tools.ctl_fails(&["rebalance", "x"], 64, "Error:\ntype x is not supported. Try one of all, classic, quorum, stream.\n");
+    let http = Http::guest(broker.http());
+    http.put("/api/queues/%2F/qq", &json!({"durable": true, "arguments": {"x-queue-type": "quorum"}})).is(201);
+    tools.ctl_says(&["add_member", "qq", node], &format!("Adding a member for queue qq on node {node}...\n"));
+    tools.ctl_fails(&["add_member", "qq", "rabbit@other"], 69, "Error:\nnode_not_running\n");
+    tools.ctl_fails(&["delete_member", "qq", node], 69, "Error:\nlast_node\n");
+    tools.ctl_fails(&["delete_member", "nope", node], 69, "Error:\nnot_found\n");
+    tools.ctl_says(&["grow", node, "all"], &format!("Growing all quorum queues on {node}...\n"));
+    tools.ctl_says(&["-s", "shrink", node], "/\tqq\t1\terror: the last node cannot be removed\n");
+    tools.ctl_says(&["reclaim_quorum_memory", "qq"], "Will flush Raft WAL of quorum queue qq ...\n");
+    let leaders = format!("Node {node} reported all quorum queue leaders as healthy\n");
+    tools.diagnostics_says(&["-q", "check_for_quorum_queues_without_an_elected_leader", ".*", "--across-all-vhosts"], &leaders);
+    http.delete("/api/queues/%2F/qq").is(204);
+
+    let mirrors = "check_if_cluster_has_classic_queue_mirroring_policy";
+    tools.diagnostics_says(&["-q", mirrors], "Cluster reported no policies enabling classic queue mirroring\n");
+    let deprecated = "check_if_any_deprecated_features_are_used";
+    let used = tools.ctl(&["-s", "list_deprecated_features", "--used"]);
+    let said = tools.run(&["rabbitmq-diagnostics", "-q", deprecated]);
+    if used.is_empty() {
+        assert_eq!((said.code, said.out.as_str()), (0, "Cluster reported no deprecated features in use\n"));
+    } else {
+        assert_eq!(said.code, 69, "{said:?}");
+    }
+    for check in ["check_if_metadata_store_is_initialized", "check_if_metadata_store_is_initialized_with_data"] {
+        tools.diagnostics_says(&["-q", check], &format!("Metadata store on node {node} has completed its initialization\n"));
+    }
+    tools.ctl(&["set_policy", "low", "^a", r#"{"max-length":1}"#, "--priority", "1"]);
+    tools.ctl(&["set_policy", "high", "^amq.t", r#"{"alternate-exchange":"x"}"#, "--priority", "2", "--apply-to", "exchanges"]);
+    tools.ctl(&["set_policy", "other", "^b", r#"{"max-length":1}"#]);
+    let matching = "/\thigh\t^amq.t\texchanges\t{\"alternate-exchange\":\"x\"}\t2\n/\tlow\t^a\tall\t{\"max-length\":1}\t1\n";
+    tools.ctl_says(&["-s", "list_policies_that_match", "amq.topic", "--object-type", "exchange"], matching);
+    tools.ctl_fails(&["list_policies_that_match", "nope"], 69, "Error:\nnot_found\n");
+    ["low", "high", "other"].iter().for_each(|policy| drop(tools.ctl(&["clear_policy", policy])));
+
+    let reported = tools.ctl(&["report"]);
+    for part in ["Status of node", "Cluster status of node", "Application environment", "Listing queues for vhost / ", "Listing policies"] {
+        assert!(reported.contains(part), "{part}: {reported}");
+    }
+}
+
+fn attempts(tools: &Tools, broker: &Broker) {
+    let none = "Node leveret@localhost reported no authentication attempt stats\n";
+    tools.ctl(&["reset_node_auth_attempt_metrics"]);
+    tools.diagnostics_says(&["-q", "list_node_auth_attempt_stats"], none);
+    tools.ctl(&["enable_auth_attempt_source_tracking"]);
+    drop(Raw::channel(broker));
+    Http::new(broker.http(), "guest", "wrong").get("/api/overview").refuses(401, "not_authorized", "Not_Authorized");
+    let listed = "amqp091\t1\t0\t1\nhttp\t1\t1\t0\n";
+    tools.diagnostics_says(&["-s", "list_node_auth_attempt_stats"], listed);
+    let by_source = "127.0.0.1\tguest\tamqp091\t1\t0\t1\n127.0.0.1\tguest\thttp\t1\t1\t0\n";
+    tools.diagnostics_says(&["-s", "list_node_auth_attempt_stats", "--by-source"], by_source);
+    let found = Http::guest(broker.http()).get("/api/auth/attempts/leveret@localhost/source").ok();
+    let first = json!({
+        "remote_address": "127.0.0.1", "username": "guest", "protocol": "amqp091",
+        "auth_attempts": 1, "auth_attempts_failed": 0, "auth_attempts_succeeded": 1,
+    });
+    assert_eq!(found[0], first);
+    tools.ctl(&["disable_auth_attempt_source_tracking"]);
+    tools.ctl(&["reset_node_auth_attempt_metrics"]);
+    drop(Raw::channel(broker));
+    tools.diagnostics_says(&["-q", "list_node_auth_attempt_stats", "--by-source"], none);
+}
+
+fn shovels(tools: &Tools) {
+    let definition = r#"{"src-uri":"amqp://","src-queue":"from","dest-uri":"amqp://","dest-queue":"to"}"#;
+    tools.ctl(&["set_parameter", "shovel", "mover", definition]);
+    super::support::eventually("a shovel that runs", || {
+        tools.ctl(&["-s", "shovel_status"]).starts_with("mover\t/\tdynamic\trunning\t").then_some(())
+    });
+    let restarting = "Restarting dynamic Shovel mover in virtual host / on node leveret@localhost\n";
+    tools.ctl_says(&["restart_shovel", "mover"], restarting);
+    tools.ctl_says(&["delete_shovel", "mover"], "Deleting shovel mover in vhost /\n");
+    assert_eq!(tools.run(&["rabbitmqctl", "restart_shovel", "mover"]).code, 69);
+    let lost = tools.run(&["rabbitmqctl", "delete_shovel", "mover"]);
+    let text = "Error:\nShovel with the given name was not found on the target node 'leveret@localhost' and/or virtual host '/'.";
+    assert!(lost.code == 69 && lost.err.starts_with(text), "{lost:?}");
+    ["from", "to"].iter().for_each(|queue| drop(tools.ctl(&["delete_queue", queue])));
 }
 
 fn definitions(tools: &Tools) {
@@ -273,6 +407,9 @@ fn every_command_does_what_it_says() {
     policies(&tools);
     objects(&tools, &broker);
     reports(&tools, &broker);
+    surroundings(&tools, &broker);
+    attempts(&tools, &broker);
+    shovels(&tools);
     definitions(&tools);
     plugins(&tools);
     super::node::limits(&tools, &broker);

@@ -30,6 +30,10 @@ pub(crate) fn limits(tools: &Tools, broker: &Broker) {
     }
     tools.ctl_says(&["set_disk_free_limit", "1000TB"], &format!("Setting disk free limit on {node} to 1000TB bytes ...\n"));
     assert_eq!(said(&["check_alarms"]).err, format!("Free disk space alarm on node {node}\n"));
+    tools.ctl_says(&["deactivate_free_disk_space_monitoring"], &format!("Deactivating free disk space monitoring on node {node}...\n"));
+    assert_eq!(said(&["check_alarms"]).code, 0);
+    tools.ctl_says(&["activate_free_disk_space_monitoring"], &format!("Activating free disk space monitoring on node {node}...\n"));
+    assert_eq!(said(&["check_alarms"]).code, 69);
     tools.ctl_says(
         &["set_disk_free_limit", "mem_relative", "0.0"],
         &format!("Setting disk free limit on {node} to 0.0 times the total RAM ...\n"),
@@ -122,6 +126,7 @@ pub(crate) fn stopping_and_starting(tools: &Tools, broker: &Broker) {
 
     tools.ctl(&["add_vhost", "gone"]);
     tools.ctl(&["stop_app"]);
+    tools.ctl_fails(&["change_cluster_node_type", "ram"], 70, "Error:\nNon-clustered nodes can only be disc nodes.\n");
     tools.ctl_says(&["reset"], "Resetting node leveret@localhost ...\n");
     tools.ctl_says(&["force_reset"], "Forcefully resetting node leveret@localhost ...\n");
     tools.ctl(&["start_app"]);
@@ -166,6 +171,38 @@ fn what_was_reset_stays_so() {
     let _broker = tools.home.start();
     tools.ctl_says(&["-s", "list_queues"], "");
     tools.ctl_says(&["-s", "list_users"], "guest\t[administrator]\n");
+}
+
+#[test]
+fn a_log_file_is_followed_and_rotated() {
+    let scratch = Scratch::new();
+    let log = scratch.path("leveret.log");
+    let config = format!("log.file = {}\nlog.file.level = info\ncontrol_socket = {}\n", log.display(), scratch.path("c").display());
+    let config = scratch.file("leveret.conf", &config);
+    let mut command = leveret();
+    command.arg("--in-memory").arg("--config").arg(config);
+    let socket = scratch.path("c").display().to_string();
+    let old = scratch.path("leveret.log.0");
+    let broker = Broker::launch(command, scratch);
+    let tools = Tools::new();
+    let ctl = |words: &[&str]| tools.ctl(&[&["--socket", socket.as_str()], words].concat());
+    assert!(ctl(&["-q", "log_location"]).starts_with(&log.display().to_string()));
+    assert!(ctl(&["-q", "log_tail", "-N", "100"]).contains("started TCP listener on "));
+    let stream =
+        tools.program("rabbitmq-diagnostics").args(["--socket", &socket, "log_tail_stream", "-d", "3"]).spawn().expect("a program");
+    // It begins at the end of the file, so that it has to be there first.
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < std::time::Duration::from_secs(2) {
+        drop(Raw::channel(&broker));
+    }
+    assert!(ctl(&["rotate_logs"]).starts_with("Rotating logs for node "));
+    drop(Raw::channel(&broker));
+    let said = stream.wait_with_output().expect("it ends");
+    let said = String::from_utf8(said.stdout).expect("text");
+    assert!(said.starts_with("Streaming logs from node ") && said.contains("accepting AMQP connection "), "{said}");
+    assert!(std::fs::read_to_string(old).expect("an old file").contains("started TCP listener on "));
+    let new = std::fs::read_to_string(&log).expect("a new file");
+    assert!(new.contains("accepting AMQP connection ") && !new.contains("started TCP listener on "), "{new}");
 }
 
 #[test]

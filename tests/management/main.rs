@@ -21,6 +21,7 @@ mod journal;
 mod limits;
 mod logging;
 mod metrics;
+mod operating;
 mod overview;
 mod page;
 mod parameters;

@@ -306,3 +306,41 @@ fn it_goes_over_tls_too() {
     let secure = Tunnel::over_tls(broker.https(), &Trust::in_authority(&authority.certificate));
     Raw::channel_at(tunnel(secure.address, 1000)).round_trip_on_new_queue("q");
 }
+
+/// The certificate that is shown to HTTPS is the one that AMQP's EXTERNAL goes by.
+#[test]
+fn a_client_logs_in_by_its_certificate() {
+    let authority = Authority::new();
+    let scratch = Scratch::new();
+    let lines = server_lines(&scratch, &authority, &authority.issue("server"));
+    let more = "management.ssl.verify = verify_peer\nssl_cert_login_from = common_name\ndefault_user = alice\n\
+                auth_mechanisms.1 = EXTERNAL\nauth_mechanisms.2 = PLAIN\n";
+    let config = scratch.file("leveret.conf", &format!("{lines}{more}"));
+    let mut command = leveret();
+    command.args(["--https", "127.0.0.1:0", "--config"]).arg(config);
+    let broker = Broker::launch(command, scratch);
+    let (alice, bob) = (authority.issue("alice"), authority.issue("bob"));
+    for (identity, is_let_in) in [(Some(&alice), true), (Some(&bob), false), (None, false)] {
+        let secure = Tunnel::over_tls(broker.https(), &Trust { identity, ..Trust::in_authority(&authority.certificate) });
+        let mut raw = Raw::over(TcpStream::connect(tunnel(secure.address, 1000)).expect("a tunnel"));
+        raw.send(wire::HEADER);
+        let start = raw.expect(wire::START);
+        assert!(String::from_utf8_lossy(&start.payload).contains("EXTERNAL PLAIN"), "{start:?}");
+        let external = wire::Fields::new().bytes(&wire::capabilities()).text("EXTERNAL").bytes(b"").text("en_US");
+        raw.send(&wire::method(0, wire::START_OK, &external));
+        if !is_let_in {
+            assert_eq!(raw.closed().code, 403);
+            continue;
+        }
+        raw.expect(wire::TUNE);
+        raw.send(&[wire::tune_ok(2047, 131_072, 0), wire::open()].concat());
+        raw.expect(wire::OPEN_OK);
+        let rows = Http::new(broker.http(), "alice", "guest").get("/api/connections").ok();
+        assert_eq!((&rows[0]["user"], &rows[0]["auth_mechanism"], &rows[0]["ssl"]), (&"alice".into(), &"EXTERNAL".into(), &true.into()));
+        assert!(rows[0]["peer_cert_subject"].as_str().is_some_and(|subject| subject.contains("CN=alice")), "{rows}");
+    }
+    // Without TLS there is no certificate to go by.
+    let mut plain = Raw::over(TcpStream::connect(tunnel(broker.http(), 1000)).expect("a tunnel"));
+    plain.send(wire::HEADER);
+    assert!(!String::from_utf8_lossy(&plain.expect(wire::START).payload).contains("EXTERNAL"));
+}

@@ -20,6 +20,7 @@ mod publishing;
 mod service_manager;
 mod shutdown;
 mod slow_reader;
+mod sockets;
 #[allow(dead_code, reason = "shared with the tests of other parts, which use all of it")]
 mod support;
 mod time;

@@ -1,7 +1,7 @@
 //! The keys that are about who says who somebody is.
 
 use super::super::authentication::{Backend, BackendName};
-use super::super::values::number;
+use super::super::values::{boolean, number};
 use super::super::{Backends, Config};
 use super::{Key, key, maybe, one, put, some, take};
 
@@ -28,6 +28,12 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         "Who says what it may do: `internal`, the permissions of the node.",
         |c, place, v| take(&mut backend(&mut c.auth_backends, place)?.authz, BackendName::named(v)),
         |c| shown(c, |backend| (backend.authn != backend.authz).then_some(&backend.authz)),
+    ),
+    key(
+        "track_auth_attempt_source",
+        "Whether attempts to log in are counted by address and user, too (/api/auth/attempts/NODE/source): 10,000 of them at most.",
+        |c, _, v| put(&mut c.track_auth_attempt_source, boolean(v)),
+        |c| one(c.track_auth_attempt_source),
     ),
     key(
         "auth_http.http_method",

@@ -3,6 +3,7 @@
 
 mod authentication;
 mod broker;
+mod listening;
 mod node;
 mod shovels;
 mod testing;
@@ -80,8 +81,10 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         node::NODE,
         node::LOG,
         node::LISTENERS,
+        listening::SOCKETS,
         tls::TLS,
         tls::HTTPS,
+        listening::METRICS,
         authentication::AUTHENTICATION,
         broker::LIMITS,
         broker::USERS,

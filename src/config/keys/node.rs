@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::super::values::{ANYWHERE, boolean, fsync, ip, level, level_name, listener, number, on_or_off, places, profile, size};
-use super::super::{Fsync, RatesMode};
+use super::super::{Fsync, RatesMode, Schedule};
 use super::{Key, alias, format_name, infinite, json, key, maybe, named, one, path, path_of, put, some, take};
 
 /// Where RabbitMQ has its metrics.
@@ -131,6 +131,32 @@ pub(super) const LOG: &[Key] = &[
         |c| maybe(c.log.file.level.map(level_name)),
     ),
     key("log.file.formatter", "As for the console.", |c, _, v| put(&mut c.log.file.json, json(v)), |c| format_name(c.log.file.json)),
+    key(
+        "log.file.rotation.size",
+        "Bytes from which on another log file begins: the old one is `FILE.0`, the one before `FILE.1`, and so on. Without it files are as \
+         large as they get.",
+        |c, _, v| {
+            c.log.rotation.size = Some(size(v)?).filter(|bytes| *bytes > 0);
+            Ok(())
+        },
+        |c| maybe(c.log.rotation.size),
+    ),
+    key(
+        "log.file.rotation.date",
+        "When another log file begins, in UTC: `$D0` each day at midnight, `$D23` at 23:00, `$W0D23` on Sundays, `$M1D5` on the first of a \
+         month at 5:00, `$H30` at half past each hour.",
+        |c, _, v| {
+            c.log.rotation.date = if v.is_empty() { None } else { Some(Schedule::named(v)?) };
+            Ok(())
+        },
+        |c| maybe(c.log.rotation.date),
+    ),
+    key(
+        "log.file.rotation.count",
+        "How many old log files are kept.",
+        |c, _, v| put(&mut c.log.rotation.count, number(v)),
+        |c| one(c.log.rotation.count),
+    ),
     key("log.dir", "Where a `log.file` that is not absolute lies.", |c, _, v| path(&mut c.log.dir, v), |c| path_of(c.log.dir.as_ref())),
 ];
 

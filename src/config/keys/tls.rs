@@ -160,22 +160,22 @@ fn https_ip(config: &mut Config, ip: IpAddr) {
     config.https.get_or_insert(SocketAddr::new(ip, HTTPS_PORT)).set_ip(ip);
 }
 
-fn verify(tls: &mut Tls, value: &str) -> Result<(), String> {
+pub(super) fn verify(tls: &mut Tls, value: &str) -> Result<(), String> {
     match value {
         "verify_peer" | "verify_none" => take(&mut tls.verify_peer, value == "verify_peer"),
         _ => Err(format!("'{value}' is neither verify_peer nor verify_none")),
     }
 }
 
-fn verified(tls: &Tls) -> Vec<(String, String)> {
+pub(super) fn verified(tls: &Tls) -> Vec<(String, String)> {
     one(if tls.verify_peer { "verify_peer" } else { "verify_none" })
 }
 
-fn version(tls: &mut Tls, place: &str, value: &str) -> Result<(), String> {
+pub(super) fn version(tls: &mut Tls, place: &str, value: &str) -> Result<(), String> {
     tls.versions.insert(number(place)?, TlsVersion::named(value)?);
     Ok(())
 }
 
-fn versions(tls: &Tls) -> Vec<(String, String)> {
+pub(super) fn versions(tls: &Tls) -> Vec<(String, String)> {
     tls.versions.iter().map(|(place, version)| (place.to_string(), version.name().to_owned())).collect()
 }

@@ -15,13 +15,14 @@ use tokio::time::Instant;
 
 use super::broker_loop::BrokerLoop;
 use super::outbox::{Leaves, Shared};
+use super::tls::Secured;
 use super::transport::{self, Transport};
 use super::vhosts::Place;
-use super::{Protocol, Shell, tls};
+use super::{AttemptSource, Protocol, Shell};
 use crate::amqp::frame::PROTOCOL_HEADER;
 use crate::amqp::{Command, Decoder, Output};
-use crate::broker::{ConnectionId, Ssl};
-use crate::node::handshake::{Handshake, Peer, Step, Trusted};
+use crate::broker::ConnectionId;
+use crate::node::handshake::{Attempt, Handshake, Peer, Step, Trusted};
 use back_pressure::{HANG_UP_CHECK, TURN, Turn, has_hung_up};
 use timers::Timers;
 
@@ -92,6 +93,7 @@ struct Connection {
     /// Where the connection is counted; the node's own are not.
     place: Option<Place>,
     trusted: Option<Trusted>,
+    secured: Option<Secured>,
     asking: Option<Asking>,
 }
 
@@ -123,11 +125,13 @@ pub(super) struct Arrival {
     pub(super) handshake_ends: Instant,
     /// Whom the node itself connects for.
     pub(super) trusted: Option<Trusted>,
+    /// What TLS has agreed on where the transport does not know: below HTTP.
+    pub(super) secured: Option<Secured>,
 }
 
 /// Serves a connection to its end.
 pub(super) async fn serve(arrival: Arrival, shell: Arc<Shell>) {
-    let Arrival { transport, peer, local, handshake_ends, trusted } = arrival;
+    let Arrival { transport, peer, local, handshake_ends, trusted, secured } = arrival;
     let config = &shell.config;
     let decoder = Decoder::new(config.initial_frame_max as usize, config.frame_max as usize, shell.settings.max_message_size);
     let largest_message = usize::try_from(shell.settings.max_message_size).unwrap_or(usize::MAX);
@@ -149,6 +153,7 @@ pub(super) async fn serve(arrival: Arrival, shell: Arc<Shell>) {
         gated: false,
         place: None,
         trusted,
+        secured,
         asking: None,
     };
     let why = connection.run(handshake_ends).await;
@@ -378,9 +383,10 @@ impl Connection {
 
     fn count_attempt(&mut self) {
         if let Phase::Negotiating(handshake) = &mut self.phase
-            && let (Some(succeeded), None) = (handshake.take_attempt(), &self.trusted)
+            && let (Some(Attempt { user, succeeded }), None) = (handshake.take_attempt(), &self.trusted)
         {
-            self.shell.attempts.count(Protocol::Amqp, succeeded);
+            let source = || AttemptSource { address: self.shared.peer.ip().to_canonical(), user };
+            self.shell.attempts.count(Protocol::Amqp, succeeded, source);
         }
     }
 
@@ -390,20 +396,17 @@ impl Connection {
         self.shared.unanswered.store(true, Ordering::Release);
     }
 
-    /// What TLS has agreed on, and the user that the client's certificate names.
-    fn told_by_tls(&self) -> (Option<Box<Ssl>>, Option<String>) {
-        let options = &self.shell.config.tls;
-        let told = self.shared.transport.with_tls(|session| (tls::ssl(session), tls::login_name(session, options)));
-        told.map_or((None, None), |(ssl, name)| (Some(Box::new(ssl)), name))
-    }
-
     fn begin(&mut self) {
         let Phase::Header(header) = &self.phase else { return };
         let mut eight = [0; 8];
         eight[..header.len()].copy_from_slice(header);
         let mut out = Output::default();
         let other_connections = self.shell.connections.load(Ordering::SeqCst).saturating_sub(1);
-        let (ssl, certificate_user) = self.told_by_tls();
+        let by_transport = || self.shared.transport.with_tls(|session| Secured::by(session, &self.shell.config.tls));
+        let (ssl, certificate_user) = match self.secured.take().or_else(by_transport) {
+            Some(Secured { ssl, certificate_user }) => (Some(ssl), certificate_user),
+            None => (None, None),
+        };
         let trusted = self.trusted.clone();
         let peer = Peer { address: self.shared.peer, local: self.local, other_connections, trusted, ssl, certificate_user };
         match Handshake::begin(&self.shell.node(), eight, peer, &mut out) {

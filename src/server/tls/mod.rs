@@ -19,10 +19,11 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::listener::{HTTPS, HTTPS_PROMETHEUS};
 use crate::config::{Config, Tls as Options, TlsVersion};
 
 pub(super) use layer::Tls;
-pub(super) use peer::{login_name, ssl};
+pub use peer::Secured;
 
 /// Why TLS cannot be served; one line for a person.
 #[derive(Debug)]
@@ -49,6 +50,22 @@ pub struct Source {
 impl Source {
     fn amqp(config: &Config) -> Self {
         Self { options: config.tls.clone(), directory: directory(config), keys: "ssl_options" }
+    }
+
+    /// For a listener of this protocol.
+    #[must_use]
+    pub fn of(protocol: &str, config: &Config) -> Self {
+        match protocol {
+            HTTPS => Self::https(config),
+            HTTPS_PROMETHEUS => Self::prometheus(config),
+            _ => Self::amqp(config),
+        }
+    }
+
+    /// For the metrics.
+    #[must_use]
+    pub fn prometheus(config: &Config) -> Self {
+        Self { options: config.prometheus_options(), directory: directory(config), keys: "prometheus.ssl" }
     }
 
     /// For the HTTP API.
@@ -110,16 +127,41 @@ pub struct End {
 ///
 /// # Errors
 /// Files that are missing, or no certificates.
-pub fn validity(config: &Config) -> Result<Validity, TlsError> {
-    let options = &config.tls;
+pub fn validity(source: &Source) -> Result<Validity, TlsError> {
+    let options = &source.options;
     let certfile = if options.auto {
-        development::certificate(&directory(config))?.certificate
+        development::certificate(&source.directory)?.certificate
     } else {
-        Source::amqp(config).named("certfile", options.certfile.as_ref())?.clone()
+        source.named("certfile", options.certfile.as_ref())?.clone()
     };
     let cacertfile = options.cacertfile.clone();
     let authorities = cacertfile.as_deref().map_or(Ok(Vec::new()), ends)?;
     Ok(Validity { certificates: ends(&certfile)?, certfile, authorities, cacertfile })
+}
+
+/// The versions of TLS that can be spoken, by RabbitMQ's names.
+#[must_use]
+pub fn supported_versions() -> [&'static str; 2] {
+    ["tlsv1.3", "tlsv1.2"]
+}
+
+/// The cipher suites that it is spoken with, by OpenSSL's names, the preferred ones first.
+#[must_use]
+pub fn cipher_suites() -> Vec<String> {
+    let suites = rustls::crypto::ring::default_provider().cipher_suites;
+    suites.iter().filter_map(|suite| suite.suite().as_str()).map(openssl_name).collect()
+}
+
+/// `TLS13_AES_256_GCM_SHA384` is `TLS_AES_256_GCM_SHA384`, and what came before is as in `ECDHE-RSA-AES256-GCM-SHA384`.
+fn openssl_name(name: &str) -> String {
+    match name.strip_prefix("TLS13_") {
+        Some(rest) => format!("TLS_{rest}"),
+        None => {
+            let short = name.trim_start_matches("TLS_").replace("_WITH", "").replace("AES_128", "AES128").replace("AES_256", "AES256");
+            // Here OpenSSL leaves out the hash, of which there is one.
+            short.trim_end_matches(if short.contains("CHACHA20") { "_SHA256" } else { "" }).replace('_', "-")
+        }
+    }
 }
 
 fn ends(path: &Path) -> Result<Vec<End>, TlsError> {
@@ -247,5 +289,23 @@ impl Certificates {
                 Err(error) => tracing::error!("certificates not loaded, what was loaded before stays: {error}"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cipher_suites_have_the_names_of_openssl() {
+        for (name, known) in [
+            ("TLS13_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"),
+            ("TLS13_CHACHA20_POLY1305_SHA256", "TLS_CHACHA20_POLY1305_SHA256"),
+            ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+            ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"),
+        ] {
+            assert_eq!(openssl_name(name), known);
+        }
+        assert_eq!(cipher_suites().len(), 9);
     }
 }

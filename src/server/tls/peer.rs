@@ -7,8 +7,24 @@ use super::x509::{self, Certificate};
 use crate::broker::{PeerCertificate, Ssl};
 use crate::config::{LoginFrom, Tls as Options};
 
+/// What TLS has agreed on with a client.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    pub(in crate::server) ssl: Box<Ssl>,
+    /// The user that its certificate names, for EXTERNAL.
+    pub(in crate::server) certificate_user: Option<String>,
+}
+
+impl Secured {
+    /// Of a session that is open.
+    #[must_use]
+    pub fn by(session: &ServerConnection, options: &Options) -> Self {
+        Self { ssl: Box::new(ssl(session)), certificate_user: login_name(session, options) }
+    }
+}
+
 /// For those who watch the broker.
-pub(in crate::server) fn ssl(session: &ServerConnection) -> Ssl {
+fn ssl(session: &ServerConnection) -> Ssl {
     let protocol = match session.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "tlsv1.3",
         _ => "tlsv1.2",
@@ -41,7 +57,7 @@ fn describe(certificate: &CertificateDer<'_>) -> Option<PeerCertificate> {
 }
 
 /// The name of the user that the client's certificate names; it was checked, or there would be none.
-pub(in crate::server) fn login_name(session: &ServerConnection, options: &Options) -> Option<String> {
+fn login_name(session: &ServerConnection, options: &Options) -> Option<String> {
     let certificate = Certificate::parse(peer(session)?)?;
     let name = match options.login_from {
         LoginFrom::DistinguishedName => x509::distinguished_name(certificate.subject),

@@ -51,6 +51,7 @@ pub(crate) struct Broker {
     /// Over TLS.
     tls_address: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
+    metrics_over_tls: Option<SocketAddr>,
     /// The HTTP API over TLS.
     https: Option<SocketAddr>,
     scratch: Arc<Scratch>,
@@ -155,7 +156,8 @@ impl Broker {
         let address = |of: &str| told[of].as_str().map(|address| address.parse().expect("a socket address"));
         let (amqp, http) = (address("amqp").expect("an address"), address("http").expect("an address"));
         let (tls_address, metrics, https) = (address("amqps"), address("metrics"), address("https"));
-        Self { child, address: amqp, http, tls_address, metrics, https, scratch }
+        let metrics_over_tls = address("metrics_over_tls");
+        Self { child, address: amqp, http, tls_address, metrics, metrics_over_tls, https, scratch }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -178,6 +180,10 @@ impl Broker {
     /// Where it has metrics for whoever asks.
     pub(crate) fn metrics(&self) -> SocketAddr {
         self.metrics.expect("a configuration with a place for metrics")
+    }
+
+    pub(crate) fn metrics_over_tls(&self) -> SocketAddr {
+        self.metrics_over_tls.expect("a configuration with a place for metrics over TLS")
     }
 
     /// What it has logged so far.
