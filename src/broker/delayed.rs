@@ -31,6 +31,11 @@ impl Delayed {
     pub(super) fn len(&self) -> usize {
         self.messages.len()
     }
+
+    /// When they are due, what numbers they have, the earliest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Timestamp, u64, &Message)> {
+        self.messages.iter().map(|((due, id), message)| (*due, *id, message))
+    }
 }
 
 /// A message that waits for its time.
@@ -145,6 +150,16 @@ impl Broker {
             if self.journal.is_some() {
                 self.journal_never_routed(id, position, &message, reason::EXCHANGE_DELETED);
             }
+            self.memory -= MEMORY;
+            self.release(message);
+        }
+    }
+
+    /// Takes back all that an exchange keeps.
+    pub(super) fn empty_delayed(&mut self, id: ExchangeId) {
+        let Some(delayed) = &mut self.exchanges[id].delayed else { return };
+        for ((_, position), message) in std::mem::take(&mut delayed.messages) {
+            self.write_undelayed(id, position, &message);
             self.memory -= MEMORY;
             self.release(message);
         }

@@ -33,6 +33,7 @@ mod reset;
 pub mod rights;
 mod routing;
 pub mod settings;
+mod snapshot;
 pub mod terms;
 mod timers;
 mod topology;
@@ -73,6 +74,7 @@ pub use queue::QueueType;
 pub use recovery::Unreadable;
 pub use rights::{Pattern, Rights, TopicRights};
 pub use settings::{Limits, Profile, Settings};
+pub use snapshot::{NotInMemory, Snapshot};
 pub use view::{ChannelSnapshot, QueueSnapshot};
 
 /// Milliseconds since the Unix epoch.
@@ -186,6 +188,13 @@ pub enum Input<'a> {
     Settled,
     /// The virtual host is deleted: nothing of it stays.
     Reset,
+    /// The virtual host goes back to what it was.
+    Restore {
+        snapshot: &'a Snapshot,
+        outcome: &'a mut Result<(), String>,
+    },
+    /// No message stays that nobody holds; what is declared does.
+    Empty,
     /// The broker stops: every connection is closed with 320 and this reason.
     Shutdown(&'a str),
 }
@@ -344,6 +353,8 @@ impl Broker {
             Input::CloseConnections { which, reason } => self.close_connections(which, reason, effects),
             Input::Shutdown(reason) => self.close_connections(Connections::All, reason, effects),
             Input::Reset => self.reset(effects),
+            Input::Restore { snapshot, outcome } => *outcome = self.restore_snapshot(snapshot, effects),
+            Input::Empty => self.empty(),
         }
         self.finish(effects);
     }

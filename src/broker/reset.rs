@@ -14,7 +14,12 @@ impl Broker {
         for id in declared.map(|(id, _)| id).collect::<Vec<ExchangeId>>() {
             self.delete_exchange(id, INTERNAL_USER);
         }
-        // What binds the exchanges that stay has gone with what it was bound to.
+        // What binds the exchanges that stay has gone with what it was bound to, but for what binds them to each other.
+        for id in self.exchanges.keys().collect::<Vec<ExchangeId>>() {
+            let bindings = self.exchanges[id].bindings();
+            let left: Vec<_> = bindings.map(|(to, key, arguments)| (to, key.to_owned(), arguments.clone())).collect();
+            left.iter().for_each(|(to, key, arguments)| self.unbind(id, *to, key, arguments, INTERNAL_USER));
+        }
         for operator in [false, true] {
             let names: Vec<String> = self.policies.all(operator).map(|policy| policy.name.clone()).collect();
             for name in names {

@@ -4,6 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::delayed::delay_of;
 use super::delivery::Arrival;
+use super::exchange::deduplication::Deduplication;
 use super::exchange::{Destination, Exchange, ExchangeId, Kept, Published, RecentHistory};
 use super::queue::QueueId;
 use super::{Broker, Effects};
@@ -139,6 +140,16 @@ impl Broker {
     fn release_kept(&mut self, kept: Kept) {
         self.memory -= kept.memory();
         self.release(kept.message);
+    }
+
+    /// An exchange stays, and remembers nothing any more.
+    pub(super) fn remember_nothing(&mut self, id: ExchangeId) {
+        let exchange = &mut self.exchanges[id];
+        if let Some(deduplication) = &mut exchange.deduplication {
+            deduplication.change(&mut self.memory, Deduplication::forget_all);
+        }
+        let kept = exchange.history.as_mut().map(RecentHistory::drain);
+        kept.into_iter().flatten().for_each(|kept| self.release_kept(kept));
     }
 
     /// An exchange is gone, and with it what it remembered.

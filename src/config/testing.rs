@@ -16,4 +16,6 @@ pub struct Testing {
     /// Whether /api/test is there.
     pub api: bool,
     pub clock: ClockKind,
+    /// Decides names that the broker makes, so that they are the same each time.
+    pub seed: Option<u64>,
 }

@@ -7,6 +7,8 @@
 //! Invariant: what is in the inbox is handled by whoever holds the role, or by whoever gave it up last: it looks
 //! again after giving it up.
 
+mod standing;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -23,6 +25,8 @@ use super::storage::{Storage, Waiting};
 use super::time::Time;
 use crate::amqp::Command;
 use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, Input, Loaded, Opened, Release};
+
+pub(super) use standing::Standing;
 
 /// Bytes in the inbox above which connections stop reading (TCP then holds the publishers back).
 const INBOX_HIGH: usize = 4 * 1024 * 1024;
@@ -289,6 +293,11 @@ impl BrokerLoop {
             self.clock.deadline(&self.time).await;
             self.tick();
         }
+    }
+
+    /// Nothing happens in the virtual host for as long as what this returns lives.
+    pub(super) fn stand_still(&self) -> Standing<'_> {
+        Standing { broker_loop: self, state: self.state.lock() }
     }
 
     /// Takes the role, if it is free, until nothing waits.

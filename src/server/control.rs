@@ -274,6 +274,12 @@ impl Handle {
         if self.is_running() {
             return Ok(false);
         }
+        self.forget_node().await?;
+        Ok(true)
+    }
+
+    /// The node becomes what it was at its first start.
+    pub(super) async fn forget_node(&self) -> Result<(), ChangeError> {
         // First what is in virtual hosts goes with them, then the default ones come back: one after the other, because a virtual host
         // that stays keeps what it has.
         let without_vhosts = |node: &mut Node| {
@@ -294,8 +300,7 @@ impl Handle {
             node.global_parameters.clear();
             first_start(node, config).map_err(|error| Refusal::Invalid(error.to_string()))
         };
-        self.change_node(as_at_first).await?;
-        Ok(true)
+        self.change_node(as_at_first).await
     }
 
     /// Closes connections with 320, at most `limit`, and says how many. `None` of a virtual host or a user means all of them.

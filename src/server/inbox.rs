@@ -37,6 +37,34 @@ pub(super) enum Submission {
     Shutdown(&'static str),
 }
 
+impl Submission {
+    /// Whose first it is.
+    pub(super) fn newcomer(&self) -> Option<&Arc<Shared>> {
+        if let Self::Connected(_, shared, _) = self { Some(shared) } else { None }
+    }
+
+    /// Whether it means something to a broker that has never heard of any client or of what the disk had.
+    fn outlives_clients(&self) -> bool {
+        match self {
+            Self::Disconnected(_)
+            | Self::Alarms(_)
+            | Self::Tick
+            | Self::Administer(_)
+            | Self::Ask(_)
+            | Self::Safe(_)
+            | Self::Shutdown(_) => true,
+            Self::Connected(..)
+            | Self::Received { .. }
+            | Self::Publishing(_)
+            | Self::Flushed(..)
+            | Self::Stored(_)
+            | Self::Loaded(_)
+            | Self::SpillTransient
+            | Self::Spilled { .. } => false,
+        }
+    }
+}
+
 /// What somebody wants to know or do while nothing else happens.
 pub(super) struct Question(pub(super) Box<dyn FnOnce(&mut Asked<'_>) + Send>);
 
@@ -153,6 +181,14 @@ impl Inbox {
         } else {
             self.urgent.push_back(submission);
         }
+    }
+
+    /// The clients are gone, and what they wanted with them; that they are gone is still to be heard.
+    pub(super) fn forget_clients(&mut self) {
+        let left = self.urgent.drain(..).chain(self.publishes.drain(..)).filter(Submission::outlives_clients).collect();
+        self.urgent = left;
+        self.publishing.iter_mut().for_each(|waiting| *waiting = 0);
+        self.bytes = 0;
     }
 
     pub(super) fn is_empty(&self) -> bool {

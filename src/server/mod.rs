@@ -31,7 +31,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::broker::{Alarms, Broker, Effects, Input, Settings};
+use crate::broker::{Alarms, Broker, Effects, Input, Settings, Timestamp};
 use crate::config::{self, Config};
 use crate::node::Node;
 use crate::node::alarms::Watermark;
@@ -40,6 +40,7 @@ use crate::node::password::{Algorithm, PasswordHash, SALT};
 use crate::node::permissions::Permissions;
 use crate::node::users::{User, UserLimits};
 use crate::node::vhosts::Vhost;
+use crate::storage::RecoveredVhost;
 use attempts::Attempts;
 use broker_loop::{BrokerLoop, Keeper};
 use control::Controls;
@@ -61,7 +62,10 @@ pub use inbox::Asked;
 pub use journal::{Extent, Recorded};
 pub use listener::{Address, Ends, HTTPS, HTTPS_PROMETHEUS, Listening, PROMETHEUS};
 pub use outbox::Wire;
-pub use testing::{Advance, AdvanceError, ClockView, EVENT_KEYS, Filter, Fire, Left, LeftInQueue, Unconfirmed, values_of};
+pub use testing::{
+    Advance, AdvanceError, ClockView, EVENT_KEYS, Filter, Fire, Keep, Left, LeftInQueue, Open, Saved, TestError, Unconfirmed, Unsynced,
+    values_of,
+};
 pub use vhosts::ChangeError;
 
 /// How often the room on the disk is looked at.
@@ -136,8 +140,7 @@ struct Shell {
     time: Arc<Time>,
     /// What becomes of messages, where that is told.
     journal: Option<Arc<Journal>>,
-    /// Held by who moves the clock.
-    moving: tokio::sync::Mutex<()>,
+    testing: testing::Testing,
     doors: Doors,
     listening: Mutex<Vec<Listening>>,
 }
@@ -319,14 +322,14 @@ impl Server {
         let settings = Arc::clone(&node.settings);
         let names: Vec<Arc<str>> = node.vhosts.keys().cloned().collect();
         let opened = match storage::disk(&config)? {
-            Some((disk, place)) => Some(storage::open(disk, &place, config.fsync, &names)?),
+            Some(place) => Some(storage::open(place, config.fsync, &names)?),
             None => None,
         };
         if let Some(file) = &node_file {
             // Now that nobody else has the directory.
             file.write(&node).map_err(|error| StartError(format!("cannot write down users and virtual hosts: {error}")))?;
         }
-        let seed = seed();
+        let seed = config.testing.seed.unwrap_or_else(seed);
         let time = Arc::new(Time::new(config.testing.clock));
         let now = time.now();
         let journal = config.testing.api.then(|| Arc::new(Journal::new()));
@@ -334,23 +337,10 @@ impl Server {
         let mut retired = Vec::new();
         let others = opened.iter().flat_map(|opened| opened.vhosts.iter().skip(names.len())).map(|left| Arc::from(&*left.name));
         for (index, name) in names.iter().cloned().chain(others).enumerate() {
-            let mut broker = Broker::new(&name, Arc::clone(&settings), seed);
-            let mut keeper = None;
-            if let Some(opened) = &opened {
-                let left = &opened.vhosts[index];
-                opened.restore(left, &mut broker, now)?;
-                keeper = Some(Keeper { storage: Arc::clone(&opened.storage), vhost: left.number });
-            }
-            let mut effects = Effects::default();
-            if let Some(vhost) = node.vhost(&name) {
-                broker.handle(now, Input::SetLimits(vhost.for_broker()), &mut effects);
-                broker.handle(now, Input::Trace(vhost.tracing || settings.tracing), &mut effects);
-                loops.push(Arc::new(BrokerLoop::new(broker, keeper, &time, journal.clone())));
-            } else {
-                // Deleted, but perhaps the process ended before all of it was.
-                broker.handle(now, Input::Reset, &mut effects);
-                retired.push(Arc::new(BrokerLoop::new(broker, keeper, &time, journal.clone())));
-            }
+            let left = opened.as_ref().map(|opened| (opened, &opened.vhosts[index]));
+            let (broker, keeper) = broker_of(&name, &node, left, seed, now)?;
+            let broker_loop = Arc::new(BrokerLoop::new(broker, keeper, &time, journal.clone()));
+            if node.vhost(&name).is_some() { loops.push(broker_loop) } else { retired.push(broker_loop) }
         }
         let certificates = certificates(&config)?;
         let controls = Controls::new(&config);
@@ -386,7 +376,7 @@ impl Server {
             started: SystemTime::now(),
             time,
             journal,
-            moving: tokio::sync::Mutex::default(),
+            testing: testing::Testing::default(),
             doors: Doors::default(),
             listening: Mutex::default(),
             config,
@@ -508,6 +498,31 @@ fn tag_cluster(node: &mut Node, config: &Config) {
     } else {
         node.global_parameters.insert(CLUSTER_TAGS.to_owned(), serde_json::json!(config.cluster_tags));
     }
+}
+
+/// The broker of a virtual host with what is left of it.
+fn broker_of(
+    name: &str,
+    node: &Node,
+    left: Option<(&storage::Opened, &RecoveredVhost)>,
+    seed: u64,
+    now: Timestamp,
+) -> Result<(Broker, Option<Keeper>), StartError> {
+    let mut broker = Broker::new(name, Arc::clone(&node.settings), seed);
+    let mut keeper = None;
+    if let Some((opened, left)) = left {
+        opened.restore(left, &mut broker, now)?;
+        keeper = Some(Keeper { storage: Arc::clone(&opened.storage), vhost: left.number });
+    }
+    let mut effects = Effects::default();
+    if let Some(vhost) = node.vhost(name) {
+        broker.handle(now, Input::SetLimits(vhost.for_broker()), &mut effects);
+        broker.handle(now, Input::Trace(vhost.tracing || node.settings.tracing), &mut effects);
+    } else {
+        // Deleted, but perhaps the process ended before all of it was.
+        broker.handle(now, Input::Reset, &mut effects);
+    }
+    Ok((broker, keeper))
 }
 
 /// What a node has when it starts for the first time: the default virtual host, and the default user unless users are defined.

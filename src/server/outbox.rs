@@ -305,6 +305,13 @@ impl Shared {
         if outbox.failed { 0 } else { self.transport.unsent() }
     }
 
+    /// Nothing more is sent, and the client finds its connection reset.
+    pub(super) fn hang_up(&self) {
+        self.transport.socket().reset_when_closed();
+        self.outbox.lock().fail();
+        self.wake.notify_one();
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         self.outbox.lock().failed
     }

@@ -7,6 +7,8 @@
 //! A disk that fails stops nothing for good: publishers are blocked, what waits goes on waiting, and the same work is tried
 //! again until it succeeds.
 
+mod place;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -21,8 +23,10 @@ use super::outbox::Shared;
 use super::{Shell, StartError};
 use crate::broker::record::Records;
 use crate::broker::{Broker, ConnectionId, Load, Spill, Timestamp, Unneeded};
-use crate::config::{Config, Fsync};
-use crate::storage::{self, Batch, Directory, Disk, Log, MemoryDisk, Mover, Options, Progress, Reader, RecoveredVhost, Sealed};
+use crate::config::Fsync;
+use crate::storage::{self, Batch, Log, Mover, Reader, RecoveredVhost, Sealed, Unsynced};
+
+pub(super) use place::{Place, disk};
 
 /// Bytes that may wait for the log before publishers are read no more.
 const BACKLOG_HIGH: usize = 2 * 1024 * 1024;
@@ -52,6 +56,8 @@ pub(super) struct Waiting {
 struct Backlog {
     batches: VecDeque<(Batch, Waiting)>,
     stops: bool,
+    /// The threads end as if the process did.
+    dies: bool,
 }
 
 /// What of the disk fails.
@@ -63,14 +69,15 @@ enum Part {
 
 #[derive(Debug)]
 pub(super) struct Storage {
-    disk: Arc<dyn Disk>,
+    place: Place,
+    fsync: Fsync,
     backlog: Mutex<Backlog>,
     arrived: Condvar,
     /// Bytes in the backlog and in what is being written.
     unwritten: AtomicUsize,
     spare: Mutex<Vec<Vec<u8>>>,
-    loads: Sender<(u32, Load)>,
-    work: Sender<Work>,
+    loads: Mutex<Sender<(u32, Load)>>,
+    work: Mutex<Sender<Work>>,
     /// Log files that wait to be folded.
     unfolded: Mutex<usize>,
     folded: Condvar,
@@ -104,60 +111,25 @@ pub(super) struct Opened {
     reader: Reader,
     requested: Receiver<(u32, Load)>,
     to_do: Receiver<Work>,
-    fsync: Fsync,
 }
 
-/// A disk, and what it is called in errors.
-type Place = (Arc<dyn Disk>, String);
-
-/// Where what is to survive is written: the data directory; without one, a disk in memory where tests are to see what a crash leaves.
-/// `None`: nothing survives.
+/// Opens a disk and recovers what is on it.
 ///
 /// # Errors
-/// A directory that cannot be used, or that is in use.
-pub(super) fn disk(config: &Config) -> Result<Option<Place>, StartError> {
-    match &config.data_dir {
-        Some(path) => {
-            let directory = Directory::open(path).map_err(|error| StartError(error.to_string()))?;
-            Ok(Some((Arc::new(directory), path.display().to_string())))
-        }
-        None if config.testing.api => Ok(Some((Arc::new(MemoryDisk::default()), "memory".to_owned()))),
-        None => Ok(None),
-    }
-}
-
-/// Opens a disk and recovers what is on it; `place` is what it is called in errors.
-///
-/// # Errors
-/// A directory that cannot be used, that is in use, or that is damaged.
-pub(super) fn open(disk: Arc<dyn Disk>, place: &str, fsync: Fsync, vhosts: &[Arc<str>]) -> Result<Opened, StartError> {
-    let names: Vec<&str> = vhosts.iter().map(|vhost| &**vhost).collect();
-    let options = Options { sync: fsync == Fsync::Always, ..Options::default() };
-    let began = Instant::now();
-    let mut told = began;
-    let mut progress = |progress: Progress| {
-        if told.elapsed() >= Duration::from_secs(1) {
-            told = Instant::now();
-            tracing::info!(folded = progress.folded, files = progress.files, "recovering log files");
-        }
-    };
-    let in_it = |error: storage::OpenError| StartError(format!("{place}/{error}"));
-    let opened = storage::open(Arc::clone(&disk), &options, &names, &mut progress).map_err(in_it)?;
-    let vhosts = opened.vhosts;
-    let queues: usize = vhosts.iter().map(|vhost| vhost.recovered.queues.len()).sum();
-    let runs = vhosts.iter().flat_map(|vhost| vhost.recovered.queues.values()).flat_map(|queue| &queue.runs);
-    let messages: u64 = runs.map(|run| run.count).sum();
-    tracing::info!(dir = place, queues, messages, ms = began.elapsed().as_millis(), "recovered");
+/// A disk that is damaged.
+pub(super) fn open(place: Place, fsync: Fsync, vhosts: &[Arc<str>]) -> Result<Opened, StartError> {
+    let recovered = place.recover(fsync, vhosts)?;
     let (loads, requested) = channel();
     let (work, to_do) = channel();
     let storage = Arc::new(Storage {
-        disk,
+        place,
+        fsync,
         backlog: Mutex::default(),
         arrived: Condvar::new(),
         unwritten: AtomicUsize::new(0),
         spare: Mutex::default(),
-        loads,
-        work,
+        loads: Mutex::new(loads),
+        work: Mutex::new(work),
         unfolded: Mutex::new(0),
         folded: Condvar::new(),
         spilling: AtomicUsize::new(0),
@@ -165,10 +137,15 @@ pub(super) fn open(disk: Arc<dyn Disk>, place: &str, fsync: Fsync, vhosts: &[Arc
         shell: OnceLock::new(),
         threads: Mutex::default(),
     });
-    Ok(Opened { storage, vhosts, log: opened.log, mover: opened.mover, reader: opened.reader, requested, to_do, fsync })
+    Ok(Opened::new(storage, recovered, requested, to_do))
 }
 
 impl Opened {
+    fn new(storage: Arc<Storage>, recovered: storage::Opened, requested: Receiver<(u32, Load)>, to_do: Receiver<Work>) -> Self {
+        let storage::Opened { vhosts, log, mover, reader, .. } = recovered;
+        Self { storage, vhosts, log, mover, reader, requested, to_do }
+    }
+
     /// Gives a virtual host what is left of it, up to what it needs before anybody is served.
     ///
     /// # Errors
@@ -183,7 +160,8 @@ impl Opened {
     /// # Errors
     /// When there can be no more threads.
     pub(super) fn run(self, shell: &Arc<Shell>) -> Result<(), StartError> {
-        let Self { storage, log, mover, reader, requested, to_do, fsync, .. } = self;
+        let Self { storage, log, mover, reader, requested, to_do, .. } = self;
+        let fsync = storage.fsync;
         let _ = storage.shell.set(Arc::downgrade(shell));
         let writer = Arc::clone(&storage);
         let folder = Arc::clone(&storage);
@@ -223,17 +201,17 @@ impl Storage {
     /// Asks for messages, which come to the loop.
     pub(super) fn load(&self, vhost: u32, load: Load) {
         // The reader is there for as long as the node is.
-        let _ = self.loads.send((vhost, load));
+        let _ = self.loads.lock().send((vhost, load));
     }
 
     /// Takes transient messages that memory has no room for.
     pub(super) fn spill(&self, vhost: u32, spill: Spill) {
         self.spilling.fetch_add(1, Ordering::Relaxed);
-        let _ = self.work.send(Work::Spill(vhost, spill));
+        let _ = self.work.lock().send(Work::Spill(vhost, spill));
     }
 
     pub(super) fn unneeded(&self, vhost: u32, unneeded: Unneeded) {
-        let _ = self.work.send(Work::Unneeded(vhost, unneeded));
+        let _ = self.work.lock().send(Work::Unneeded(vhost, unneeded));
     }
 
     /// What a virtual host is called here, now and after every restart.
@@ -242,7 +220,7 @@ impl Storage {
     /// The disk's, for a virtual host that there never was before.
     pub(super) async fn number(&self, vhost: &str) -> Result<u32, String> {
         let (tell, told) = tokio::sync::oneshot::channel();
-        let _ = self.work.send(Work::Number(vhost.to_owned(), tell));
+        let _ = self.work.lock().send(Work::Number(vhost.to_owned(), tell));
         told.await.unwrap_or_else(|_| Err("the storage has stopped".to_owned()))
     }
 
@@ -258,7 +236,7 @@ impl Storage {
 
     /// Bytes that are free where the data directory is.
     pub(super) fn free_bytes(&self) -> std::io::Result<u64> {
-        self.disk.free_bytes()
+        self.place.disk.free_bytes()
     }
 
     /// Writes what is left and ends the threads.
@@ -270,8 +248,41 @@ impl Storage {
         }
     }
 
+    /// The process dies, as far as the disk can tell: what was not written is lost, and of what was not synced as much as is said.
+    /// What is left is recovered. No loop may write meanwhile, nor before it has what is left.
+    ///
+    /// # Errors
+    /// A disk that is damaged; nothing is written any more then.
+    pub(super) fn crash(self: &Arc<Self>, unsynced: Unsynced, vhosts: &[Arc<str>]) -> Result<Opened, StartError> {
+        {
+            let mut backlog = self.backlog.lock();
+            backlog.dies = true;
+            backlog.batches.clear();
+        }
+        let (loads, requested) = channel();
+        let (work, to_do) = channel();
+        // Who waits at the other ends of the former ones hears that nothing comes any more.
+        *self.loads.lock() = loads;
+        *self.work.lock() = work;
+        self.arrived.notify_all();
+        self.folded.notify_all();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            let _ = thread.join();
+        }
+        *self.backlog.lock() = Backlog::default();
+        self.unwritten.store(0, Ordering::Relaxed);
+        self.spilling.store(0, Ordering::Relaxed);
+        *self.unfolded.lock() = 0;
+        if let Some(disk) = &self.place.forgetful {
+            disk.crash(unsynced);
+        }
+        let recovered = self.place.recover(self.fsync, vhosts)?;
+        Ok(Opened::new(Arc::clone(self), recovered, requested, to_do))
+    }
+
     fn stops(&self) -> bool {
-        self.backlog.lock().stops
+        let backlog = self.backlog.lock();
+        backlog.stops || backlog.dies
     }
 
     fn shell(&self) -> Option<Arc<Shell>> {
@@ -329,6 +340,9 @@ impl Storage {
             if backlog.batches.is_empty() && !backlog.stops {
                 self.arrived.wait_for(&mut backlog, nap);
             }
+            if backlog.dies {
+                return;
+            }
             let stops = backlog.stops;
             let mut bytes = 0;
             while let Some((batch, _)) = backlog.batches.front()
@@ -362,13 +376,13 @@ impl Storage {
             }
             while let Some(file) = log.take_sealed() {
                 self.await_folding();
-                let _ = self.work.send(Work::Fold(file));
+                let _ = self.work.lock().send(Work::Fold(file));
             }
             if stops && rests {
                 break;
             }
         }
-        let _ = self.work.send(Work::Stop);
+        let _ = self.work.lock().send(Work::Stop);
     }
 
     /// Counts a log file that was filled, once there are not too many.

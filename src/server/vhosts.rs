@@ -68,7 +68,7 @@ impl Shell {
         let broker_loop = match retired {
             Some(broker_loop) => broker_loop,
             None => {
-                let mut broker = Broker::new(name, Arc::clone(&self.settings), seed());
+                let mut broker = Broker::new(name, Arc::clone(&self.settings), self.config.testing.seed.unwrap_or_else(seed));
                 let mut keeper = None;
                 if let Some(storage) = &self.storage {
                     broker.keep_records();

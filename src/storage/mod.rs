@@ -11,6 +11,7 @@ mod entry;
 mod error;
 mod files;
 mod fold;
+mod forgetful;
 mod index;
 mod log;
 mod manifest;
@@ -30,6 +31,7 @@ mod state;
 
 pub use disk::{Directory, Disk, File};
 pub use error::{Error, OpenError};
+pub use forgetful::{ForgetfulDisk, Unsynced};
 pub use log::{Log, Sealed};
 pub use memory::MemoryDisk;
 pub use mover::Mover;

@@ -28,6 +28,7 @@ mod parameters;
 mod policies;
 mod queues;
 mod rates;
+mod test_api;
 mod users;
 mod vhosts;
 mod websocket;

@@ -181,6 +181,11 @@ impl Deduplication {
         }
     }
 
+    /// Nothing is remembered any more.
+    pub fn forget_all(&mut self) {
+        self.cache = Cache::new(self.cache.size, self.cache.ttl);
+    }
+
     /// The value that this message is known by: the header as it is on the wire, type and all.
     #[must_use]
     pub fn value<'a>(&self, properties: Properties<'a>) -> Option<&'a [u8]> {

@@ -71,6 +71,11 @@ impl RecentHistory {
         self.kept.iter()
     }
 
+    /// Takes all of them.
+    pub(in crate::broker) fn drain(&mut self) -> VecDeque<Kept> {
+        std::mem::take(&mut self.kept)
+    }
+
     pub(in crate::broker) fn into_kept(self) -> VecDeque<Kept> {
         self.kept
     }

@@ -343,6 +343,13 @@ impl Stream {
         Read::Paused
     }
 
+    /// The same with their offsets, and when they were appended.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, Timestamp, &Message)> {
+        self.segments
+            .iter()
+            .flat_map(|segment| (segment.first..).zip(&segment.messages).map(|(offset, stored)| (offset, stored.appended, &stored.message)))
+    }
+
     /// Those that are in memory, from the oldest to the newest.
     pub fn iter(&self) -> impl Iterator<Item = &Message> {
         self.segments.iter().flat_map(|segment| segment.messages.iter().map(|stored| &stored.message))

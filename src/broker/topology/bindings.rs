@@ -178,7 +178,14 @@ impl Broker {
         }
     }
 
-    fn unbind(&mut self, source: ExchangeId, destination: Destination, key: &str, arguments: &FieldTable, user: &str) {
+    pub(in crate::broker) fn unbind(
+        &mut self,
+        source: ExchangeId,
+        destination: Destination,
+        key: &str,
+        arguments: &FieldTable,
+        user: &str,
+    ) {
         let name = Arc::clone(&self.exchanges[source].name);
         if !self.exchanges[source].unbind(destination, key, arguments) {
             return;

@@ -227,7 +227,7 @@ impl Broker {
     }
 
     /// Drops the ready messages; returns how many.
-    fn drop_ready(&mut self, id: QueueId, why: &'static str) -> usize {
+    pub(in crate::broker) fn drop_ready(&mut self, id: QueueId, why: &'static str) -> usize {
         let dropped = self.queues[id].ready.len();
         let spans = self.queues[id].ready.take_spans();
         let were_on_disk = !spans.is_empty();

@@ -1,8 +1,8 @@
 //! The keys of a broker that tests are written against (docs/TEST_API.md).
 
 use super::super::ClockKind;
-use super::super::values::boolean;
-use super::{Key, key, one, put, take};
+use super::super::values::{boolean, number};
+use super::{Key, key, maybe, one, put, some, take};
 
 pub(super) const TESTING: &[Key] = &[
     key(
@@ -24,5 +24,11 @@ pub(super) const TESTING: &[Key] = &[
             ClockKind::Real => one("real"),
             ClockKind::Virtual => one("virtual"),
         },
+    ),
+    key(
+        "seed",
+        "A number that decides the names which the broker makes, such as those of queues: the same ones at each start.",
+        |c, _, v| some(&mut c.testing.seed, number(v)),
+        |c| maybe(c.testing.seed),
     ),
 ];

@@ -6,6 +6,7 @@ mod journal;
 mod messages;
 mod missed;
 mod settle;
+mod state;
 mod story;
 
 use axum::Router;
@@ -33,6 +34,7 @@ pub(super) fn routes(on: bool) -> Router<Api> {
         .merge(journal::routes())
         .merge(settle::routes())
         .merge(messages::routes())
+        .merge(state::routes())
 }
 
 /// Somebody who may test: an administrator.
@@ -53,6 +55,7 @@ async fn overview(State(api): State<Api>, _: Tester) -> Response {
     let found = json!({
         "clock": clock::shown(&api),
         "journal": api.handle.journal_extent(),
+        "snapshots": state::all(&api),
         "alarms": {"memory": alarms.memory, "disk": alarms.disk},
     });
     json(StatusCode::OK, &found)

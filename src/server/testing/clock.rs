@@ -86,7 +86,7 @@ impl Handle {
             return Err(AdvanceError::RealClock);
         }
         // One at a time, or what each of them had happen could not be told.
-        let _turn = self.0.moving.lock().await;
+        let _turn = self.0.testing.moving.lock().await;
         let loops = self.0.loops();
         let now = time.now();
         let to = match how {

@@ -13,6 +13,14 @@ pub(in crate::server) enum Socket {
 }
 
 impl Socket {
+    /// Once it is closed, the client finds it reset, and what it has not read is lost. Sockets of the file system know no resets.
+    pub(in crate::server) fn reset_when_closed(&self) {
+        if let Self::Tcp(stream) = self {
+            // A client that has gone already cannot be told.
+            let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
     pub(in crate::server) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         match self {
             Self::Tcp(stream) => stream.ready(interest).await,
