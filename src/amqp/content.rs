@@ -54,7 +54,7 @@ pub struct Message {
 }
 
 /// A complete `basic.publish`: method, content header and body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Publish {
     pub mandatory: bool,
     pub immediate: bool,

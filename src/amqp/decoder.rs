@@ -24,14 +24,14 @@ const INCOMPLETE_MESSAGES: u64 = 8;
 const CLASS_AND_WEIGHT: [u8; 4] = [0, 60, 0, 0];
 
 /// A method off the hot path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Method {
     pub class_method: (u16, u16),
     pub class: AMQPClass,
 }
 
 /// What a connection has received, one method with its content at a time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     Publish(ChannelNumber, Publish),
     Ack {

@@ -9,10 +9,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::asking::Answers;
 use super::channel::Channel;
 use super::paging::Stalled;
 use super::queue::QueueId;
-use super::rights::Rights;
+use super::rights::{Rights, Source};
 use super::{Action, Alarms, Broker, ConnectionId, Effects, Error, INTERNAL_USER, Origin, Refusal, Timestamp};
 use crate::amqp::{AMQPClass, Command, Method, connection};
 
@@ -80,8 +81,11 @@ pub(super) struct Connection {
     /// It has published: an alarm blocks it.
     published: bool,
     blocked: bool,
-    /// A get waits for the disk, and everything behind it.
+    /// A command waits, and everything behind it.
     pub(super) stalled: Option<Box<Stalled>>,
+    /// What it may do is asked of somebody else.
+    asks: bool,
+    pub(super) answers: Answers,
 }
 
 impl Connection {
@@ -108,6 +112,7 @@ impl Broker {
             self.connections.resize_with(id.index() + 1, || None);
         }
         self.churn.connection_created += 1;
+        let asks = matches!(opened.rights.source, Source::Service);
         self.connections[id.index()] = Some(Connection {
             state: State::Running,
             serial: self.churn.connection_created,
@@ -120,10 +125,13 @@ impl Broker {
             published: false,
             blocked: false,
             stalled: None,
+            asks,
+            answers: Answers::default(),
         });
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
         effects.output(id).method(0, &AMQPClass::Connection(open_ok));
         self.connection_created(id);
+        self.watch_credential(id);
     }
 
     /// One method, with its content, from a connection. Inlined where it is hot: three calls less for each message.
@@ -135,18 +143,8 @@ impl Broker {
             return;
         }
         match connection.state {
-            State::Running => match command {
-                Command::Fault(fault) => {
-                    let out_of_step = fault.out_of_step;
-                    self.close_connection(id, (0, 0), &fault.into(), effects);
-                    if out_of_step {
-                        self.set_ended(id);
-                        effects.actions.push(Action::CloseUnanswered(id));
-                    }
-                }
-                Command::Method(0, method) => self.connection_method(id, &method, effects),
-                command => self.channel_command(id, command, effects),
-            },
+            State::Running if connection.asks => self.command_that_may_ask(id, command, effects),
+            State::Running => self.running_command(id, command, effects),
             State::Closing => {
                 if let Command::Method(0, method) = command {
                     self.method_while_closing(id, &method.class, effects);
@@ -156,16 +154,29 @@ impl Broker {
         }
     }
 
+    #[inline(always)]
+    pub(super) fn running_command(&mut self, id: ConnectionId, command: Command, effects: &mut Effects) {
+        match command {
+            Command::Fault(fault) => {
+                let out_of_step = fault.out_of_step;
+                self.close_connection(id, (0, 0), &fault.into(), effects);
+                if out_of_step {
+                    self.set_ended(id);
+                    effects.actions.push(Action::CloseUnanswered(id));
+                }
+            }
+            Command::Method(0, method) => self.connection_method(id, &method, effects),
+            command => self.channel_command(id, command, effects),
+        }
+    }
+
     fn connection_method(&mut self, id: ConnectionId, method: &Method, effects: &mut Effects) {
         match &method.class {
             AMQPClass::Connection(connection::AMQPMethod::Close(_)) => {
                 self.end_connection(id, effects);
                 self.end_with_close_ok(id, effects);
             }
-            AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(_)) => {
-                let ok = connection::AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {});
-                effects.output(id).method(0, &AMQPClass::Connection(ok));
-            }
+            AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(update)) => self.update_secret(id, update, effects),
             _ => {
                 let error = Error::unexpected_method("running");
                 self.close_connection(id, method.class_method, &error, effects);

@@ -1,5 +1,6 @@
 //! What handling an input leads to: bytes for connections, and the few things only the shell can do.
 
+use super::asking::Enquiry;
 use crate::amqp::Output;
 
 /// A connection's place in the tables of the broker and of its shell; given out again after `Disconnected`.
@@ -75,6 +76,8 @@ pub struct Effects {
     spare: Vec<Vec<u8>>,
     pub actions: Vec<Action>,
     pub refusals: Vec<Refusal>,
+    /// To be answered with `Answered`.
+    pub enquiries: Vec<Enquiry>,
 }
 
 impl Effects {

@@ -1,6 +1,7 @@
 //! Every refusal of the broker, one constructor each, with RabbitMQ's texts byte for byte (behaviour E1–E8).
 //! Dispatch adds the class and method; [`Error::reply_text`] alone puts code name and text together.
 
+use super::access::Access;
 use crate::amqp::frame::erlang_binary;
 use crate::amqp::{AMQPValue, Fault, ReplyCode};
 
@@ -11,6 +12,8 @@ pub struct Error {
     pub text: String,
     /// Set where the close method must name another method than the one that failed (0, 0: none).
     pub class_method: Option<(u16, u16)>,
+    /// It is no refusal yet: this has to be asked first.
+    pub unanswered: Option<Box<Access>>,
 }
 
 /// A reply text is a short string.
@@ -18,7 +21,7 @@ const MAX_TEXT: usize = 255;
 
 impl Error {
     fn new(code: ReplyCode, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), class_method: None }
+        Self { code, text: text.into(), class_method: None, unanswered: None }
     }
 
     fn without_method(code: ReplyCode, text: impl Into<String>) -> Self {
@@ -72,9 +75,15 @@ impl Error {
     }
 
     /// `permission` is what texts begin with in 4.x (V8); `resource` as rendered by [`queue`], [`exchange`] or [`topic`].
-    pub fn access_refused(permission: Option<&str>, resource: &str, user: &str) -> Self {
+    /// `more` is what somebody beside the broker says to it.
+    pub fn access_refused(permission: Option<&str>, resource: &str, user: &str, more: &str) -> Self {
         let access = permission.map_or_else(|| "access".to_owned(), |permission| format!("{permission} access"));
-        Self::new(ReplyCode::AccessRefused, format!("{access} to {resource} refused for user '{user}'"))
+        Self::new(ReplyCode::AccessRefused, format!("{access} to {resource} refused for user '{user}'{more}"))
+    }
+
+    /// Whoever gets this handles the method again when there is an answer.
+    pub(super) fn unanswered(access: Access) -> Self {
+        Self { unanswered: Some(Box::new(access)), ..Self::new(ReplyCode::AccessRefused, "") }
     }
 
     pub fn default_exchange() -> Self {
@@ -337,14 +346,23 @@ impl Error {
         Self::new(ReplyCode::NotAllowed, text)
     }
 
-    pub fn vhost_access_refused(vhost: &str, user: &str) -> Self {
-        Self::new(ReplyCode::NotAllowed, format!("access to vhost '{vhost}' refused for user '{user}'"))
+    /// `more` is what somebody beside the broker says to it.
+    pub fn vhost_access_refused(vhost: &str, user: &str, more: &str) -> Self {
+        Self::new(ReplyCode::NotAllowed, format!("access to vhost '{vhost}' refused for user '{user}'{more}"))
+    }
+
+    pub fn secret_refused() -> Self {
+        Self::new(ReplyCode::NotAllowed, "New secret was refused by one of the backends")
+    }
+
+    pub fn secret_update_failed() -> Self {
+        Self::new(ReplyCode::NotAllowed, "Secret update failed")
     }
 }
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        Self { code: fault.code, text: fault.text, class_method: Some(fault.class_method) }
+        Self { code: fault.code, text: fault.text, class_method: Some(fault.class_method), unanswered: None }
     }
 }
 

@@ -28,6 +28,7 @@ impl Broker {
             Due::Delayed(exchange) => self.delayed_is_due(exchange, effects),
             Due::Settlement(at) => self.settlement_is_due(at, effects),
             Due::Reading(consumer) => self.read_on(consumer, effects),
+            Due::Credential(connection) => self.credential_is_due(connection, effects),
         }
     }
 

@@ -3,6 +3,7 @@
 //! `Broker::handle` is the only door. What it leads to comes out in [`Effects`].
 
 mod access;
+mod asking;
 mod channel;
 mod connection;
 pub mod counters;
@@ -16,6 +17,7 @@ mod events;
 pub mod exchange;
 mod expiry;
 mod fired;
+mod grants;
 mod import;
 pub mod journal;
 pub mod json;
@@ -61,18 +63,21 @@ use record::Records;
 use reports::Reports;
 use timers::Timers;
 
+pub use access::{Access, Permission, Subject};
+pub use asking::{Answer, Enquiry, Question, Verdict};
 pub use connection::{Capabilities, Connections, Opened, connection_close};
 pub use dead_letter::Reason;
 pub use delayed::DelayedSnapshot;
 pub use effects::{Action, ConnectionId, Effects, Refusal, Release};
 pub use error::Error;
 pub use fired::{Fired, Firing};
+pub use grants::{Grant, Grants, Wildcard};
 pub use import::Declaration;
 pub use origin::{Origin, PeerCertificate, Ssl};
 pub use paging::{Load, Loaded, Purpose, Spill, Unneeded};
 pub use queue::QueueType;
 pub use recovery::Unreadable;
-pub use rights::{Pattern, Rights, TopicRights};
+pub use rights::{Pattern, Rights, Source, TopicRights};
 pub use settings::{Limits, Profile, Settings};
 pub use snapshot::{NotInMemory, Snapshot};
 pub use view::{ChannelSnapshot, QueueSnapshot};
@@ -132,6 +137,12 @@ pub enum Input<'a> {
     Flushed(ConnectionId, usize),
     /// A connection's socket is gone.
     Disconnected(ConnectionId),
+    /// What was asked for a connection has been answered.
+    Answered {
+        connection: ConnectionId,
+        number: u64,
+        answer: Answer,
+    },
     /// The node's alarms have changed.
     Alarms(Alarms),
     /// Time has passed, perhaps up to [`Broker::next_deadline`]. Every other input lets it pass, too.
@@ -257,6 +268,9 @@ pub struct Broker {
     unneeded: Vec<Unneeded>,
     /// Connections whose basic.get waits for the disk.
     stalled: Vec<ConnectionId>,
+    /// What the method at hand cannot go on without, and the number of the last question.
+    unanswered: Option<Access>,
+    last_question: u64,
     /// What the default exchange counts.
     default_exchange: ExchangeCounters,
     sizes: Sizes,
@@ -304,6 +318,8 @@ impl Broker {
             spills: Vec::new(),
             unneeded: Vec::new(),
             stalled: Vec::new(),
+            unanswered: None,
+            last_question: 0,
             default_exchange: ExchangeCounters::default(),
             sizes: Sizes::default(),
             gone: Gone::default(),
@@ -333,6 +349,10 @@ impl Broker {
             Input::Publishing(connection) => self.note_published(connection, effects),
             Input::Flushed(connection, pending) => self.flushed(connection, pending, effects),
             Input::Disconnected(connection) => self.disconnected(connection, effects),
+            Input::Answered { connection, number, answer } => {
+                self.answered(connection, number, answer, effects);
+                self.send_confirms(effects);
+            }
             Input::Alarms(alarms) => self.alarms_changed(alarms, effects),
             Input::Tick => {}
             Input::Trace(on) => self.set_tracing(on),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::access::Access;
 use super::durable::Numbered;
 use super::exchange::ExchangeId;
 use super::queue::level::{Keeps, Leaving};
@@ -99,15 +100,25 @@ fn stored(entry: &Entry) -> Stored {
     }
 }
 
-/// A connection whose basic.get waits for the disk, with all that it has sent since.
+/// A connection that waits for something, with all that it has sent since.
 #[derive(Debug)]
 pub(super) struct Stalled {
-    pub(super) queue: QueueId,
-    /// Its name; the queue may be gone by the time.
-    name: Arc<str>,
-    at: At,
-    no_ack: bool,
+    pub(super) waits: Waits,
     pub(super) waiting: VecDeque<Command>,
+}
+
+#[derive(Debug)]
+pub(super) enum Waits {
+    /// Its basic.get needs what is on the disk.
+    ForDisk {
+        queue: QueueId,
+        /// Its name; the queue may be gone by the time.
+        name: Arc<str>,
+        at: At,
+        no_ack: bool,
+    },
+    /// Somebody is asked whether it may do what this command needs, or for a new secret.
+    ForAnswer { number: u64, asked: Option<(Access, Command)> },
 }
 
 /// What is known of the messages of a queue since a restart.
@@ -360,7 +371,8 @@ impl Broker {
         self.want_head(queue);
         let name = Arc::clone(&self.queues[queue].name);
         let Some(connection) = self.connection(at.connection) else { return };
-        connection.stalled = Some(Box::new(Stalled { queue, name, at, no_ack, waiting: VecDeque::new() }));
+        let waits = Waits::ForDisk { queue, name, at, no_ack };
+        connection.stalled = Some(Box::new(Stalled { waits, waiting: VecDeque::new() }));
         self.stalled.push(at.connection);
         effects.actions.push(Action::PauseReading(at.connection));
     }
@@ -369,24 +381,30 @@ impl Broker {
     pub(super) fn go_on_with_gets(&mut self, queue: QueueId, effects: &mut Effects) {
         for id in std::mem::take(&mut self.stalled) {
             let Some(connection) = self.connection(id) else { continue };
-            let Some(stalled) = connection.stalled.take_if(|stalled| stalled.queue == queue) else {
-                if connection.stalled.is_some() {
+            let waits = |stalled: &mut Box<Stalled>| matches!(stalled.waits, Waits::ForDisk { queue: waited, .. } if waited == queue);
+            let stalled = connection.stalled.take_if(waits).map(|stalled| *stalled);
+            let Some(Stalled { waits: Waits::ForDisk { queue, name, at, no_ack }, waiting }) = stalled else {
+                if connection.stalled.as_ref().is_some_and(|stalled| matches!(stalled.waits, Waits::ForDisk { .. })) {
                     self.stalled.push(id);
                 }
                 continue;
             };
-            self.go_on(id, *stalled, effects);
+            self.resume_reading(id, effects);
+            self.resume_get(at, (queue, &name), no_ack, effects);
+            self.finish(effects);
+            self.go_on_with(id, waiting, effects);
         }
     }
 
-    #[inline(never)]
-    fn go_on(&mut self, id: ConnectionId, stalled: Stalled, effects: &mut Effects) {
-        let Stalled { queue, name, at, no_ack, mut waiting } = stalled;
+    pub(super) fn resume_reading(&mut self, id: ConnectionId, effects: &mut Effects) {
         if self.connection(id).is_some_and(|connection| !connection.is_blocked()) {
             effects.actions.push(Action::ResumeReading(id));
         }
-        self.resume_get(at, (queue, &name), no_ack, effects);
-        self.finish(effects);
+    }
+
+    /// Handles what a connection has sent while it waited; what comes behind something that has to wait again waits, too.
+    #[inline(never)]
+    pub(super) fn go_on_with(&mut self, id: ConnectionId, mut waiting: VecDeque<Command>, effects: &mut Effects) {
         while let Some(command) = waiting.pop_front() {
             if let Some(again) = self.connection(id).and_then(|connection| connection.stalled.as_mut()) {
                 again.waiting.push_back(command);

@@ -1,8 +1,11 @@
-//! What a user may do in one virtual host (behaviour P6, P7, P9), as the node has worked it out.
+//! What a user may do in one virtual host (behaviour P6, P7, P9, P11), and who says so.
 
 use std::sync::Arc;
 
 use fancy_regex::{Regex, RegexBuilder};
+
+use super::Timestamp;
+use super::grants::Grants;
 
 /// How many steps back a pattern may take over one name; whoever names things must not hold up everybody else.
 const MAX_BACKTRACKS: usize = 100_000;
@@ -72,6 +75,18 @@ pub struct TopicRights {
     pub read: Pattern,
 }
 
+/// Who says what a user may do.
+#[derive(Clone, Debug, Default)]
+pub enum Source {
+    /// The node, by patterns.
+    #[default]
+    Node,
+    /// The user's token.
+    Token(Arc<Grants>),
+    /// Somebody beside the broker, who is asked about each thing.
+    Service,
+}
+
 /// All that a user may do in one virtual host.
 #[derive(Clone, Debug)]
 pub struct Rights {
@@ -84,6 +99,8 @@ pub struct Rights {
     pub impersonator: bool,
     /// How many channels the user's connections may have together.
     pub max_channels: Option<usize>,
+    /// Where it is not the node, the patterns do not count.
+    pub source: Source,
 }
 
 impl Rights {
@@ -91,7 +108,15 @@ impl Rights {
     #[must_use]
     pub fn all() -> Self {
         let all = Pattern::all;
-        Self { configure: all(), write: all(), read: all(), topics: Vec::new(), impersonator: false, max_channels: None }
+        Self {
+            configure: all(),
+            write: all(),
+            read: all(),
+            topics: Vec::new(),
+            impersonator: false,
+            max_channels: None,
+            source: Source::Node,
+        }
     }
 
     /// To do nothing that needs a permission.
@@ -99,6 +124,21 @@ impl Rights {
     pub fn none() -> Self {
         let none = Pattern::none;
         Self { configure: none(), write: none(), read: none(), ..Self::all() }
+    }
+
+    /// What somebody else says than the node.
+    #[must_use]
+    pub fn said_by(source: Source) -> Self {
+        Self { source, ..Self::none() }
+    }
+
+    /// Until when they hold.
+    #[must_use]
+    pub fn expires(&self) -> Timestamp {
+        match &self.source {
+            Source::Token(grants) => grants.expires,
+            Source::Node | Source::Service => Timestamp::NEVER,
+        }
     }
 }
 

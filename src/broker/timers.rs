@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 
 use super::exchange::ExchangeId;
 use super::queue::{ConsumerId, QueueId};
-use super::{At, Timestamp};
+use super::{At, ConnectionId, Timestamp};
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +28,8 @@ pub(super) enum Due {
     Settlement(At),
     /// A reader of a stream goes on after a pause.
     Reading(ConsumerId),
+    /// The credential of a connection's user expires.
+    Credential(ConnectionId),
 }
 
 /// The deadline that counts, kept by its owner.

@@ -269,7 +269,7 @@ impl Handshake {
             Some(Trusted { may_everything: true, .. }) => Some(Rights { impersonator: true, ..Rights::all() }),
             _ => node.rights(&user, name),
         };
-        let rights = rights.ok_or_else(|| Error::vhost_access_refused(name, &user))?;
+        let rights = rights.ok_or_else(|| Error::vhost_access_refused(name, &user, ""))?;
         let vhost = Arc::clone(&vhost.name);
         let Peer { address, local, .. } = self.peer;
         let mechanism = std::mem::take(&mut self.mechanism);

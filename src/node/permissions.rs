@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Node;
-use crate::broker::{Pattern, Rights, TopicRights};
+use crate::broker::{Pattern, Rights, Source, TopicRights};
 
 /// Patterns on the names of what may be configured, written to and read from.
 #[derive(Clone, Debug)]
@@ -87,7 +87,8 @@ impl Node {
             read: TopicPermissions::pattern(&topic.read, &user.name, vhost),
         });
         let max_channels = user.limits.max_channels.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        Some(Rights { configure, write, read, topics: topics.collect(), impersonator: user.is_impersonator(), max_channels })
+        let impersonator = user.is_impersonator();
+        Some(Rights { configure, write, read, topics: topics.collect(), impersonator, max_channels, source: Source::Node })
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod administrator;
+mod asking;
 mod bad_arguments;
 #[path = "../core/mod.rs"]
 mod core;

@@ -9,8 +9,8 @@ use leveret::broker::{ConnectionId, Connections, Input, Limits, Pattern, Profile
 
 use crate::core::{Core, publish};
 
-const ADMINISTRATOR: ConnectionId = ConnectionId(0);
-const USER: ConnectionId = ConnectionId(1);
+pub(crate) const ADMINISTRATOR: ConnectionId = ConnectionId(0);
+pub(crate) const USER: ConnectionId = ConnectionId(1);
 
 /// Everything refused with a `…` where a generated name was.
 fn without_generated(text: &str) -> String {
@@ -22,18 +22,18 @@ fn without_generated(text: &str) -> String {
 
 /// One thing that must be allowed, written `permission kind name`, or `permission topic key exchange`.
 #[derive(Clone, Copy, Debug)]
-struct Need(&'static str);
+pub(crate) struct Need(pub(crate) &'static str);
 
 impl Need {
-    fn words(self) -> Vec<&'static str> {
+    pub(crate) fn words(self) -> Vec<&'static str> {
         self.0.split(' ').collect()
     }
 
-    fn permission(self) -> &'static str {
+    pub(crate) fn permission(self) -> &'static str {
         self.words()[0]
     }
 
-    fn is_topic(self) -> bool {
+    pub(crate) fn is_topic(self) -> bool {
         self.words()[1] == "topic"
     }
 
@@ -43,7 +43,7 @@ impl Need {
     }
 
     /// RabbitMQ's text when it is missing.
-    fn refusal(self, profile: &str) -> String {
+    pub(crate) fn refusal(self, profile: &str) -> String {
         let words = self.words();
         let resource = match words.as_slice() {
             [_, "topic", key, exchange] => format!("topic '{key}' in exchange '{exchange}' in vhost '/'"),
@@ -120,12 +120,12 @@ fn exchange_unbind(destination: &str, source: &str, key: &str) -> Command {
     method(AMQPClass::Exchange(exchange::AMQPMethod::Unbind(unbind)))
 }
 
-fn queue_declare(name: &str, passive: bool, arguments: FieldTable) -> Command {
+pub(crate) fn queue_declare(name: &str, passive: bool, arguments: FieldTable) -> Command {
     let declare = queue::Declare { queue: name.into(), passive, arguments, ..queue::Declare::default() };
     method(AMQPClass::Queue(queue::AMQPMethod::Declare(declare)))
 }
 
-fn queue_delete(name: &str) -> Command {
+pub(crate) fn queue_delete(name: &str) -> Command {
     method(AMQPClass::Queue(queue::AMQPMethod::Delete(queue::Delete { queue: name.into(), ..queue::Delete::default() })))
 }
 
@@ -143,16 +143,16 @@ fn queue_unbind(name: &str, exchange: &str, key: &str) -> Command {
     method(AMQPClass::Queue(queue::AMQPMethod::Unbind(unbind)))
 }
 
-fn basic_get(name: &str) -> Command {
+pub(crate) fn basic_get(name: &str) -> Command {
     method(AMQPClass::Basic(basic::AMQPMethod::Get(basic::Get { queue: name.into(), no_ack: true })))
 }
 
-fn basic_consume(name: &str) -> Command {
+pub(crate) fn basic_consume(name: &str) -> Command {
     let consume = basic::Consume { queue: name.into(), no_ack: true, ..basic::Consume::default() };
     method(AMQPClass::Basic(basic::AMQPMethod::Consume(consume)))
 }
 
-fn basic_publish(exchange: &str, key: &str) -> Command {
+pub(crate) fn basic_publish(exchange: &str, key: &str) -> Command {
     publish(Message::new(exchange.as_bytes(), key.as_bytes(), &[0, 0], b"message"))
 }
 
@@ -167,7 +167,7 @@ fn publish_as(user: &str) -> Command {
 }
 
 /// A queue `q` with a message, exchanges `x`, `y` and `t` (of type topic), and what the user is allowed.
-fn world(profile: &str, rights: Rights) -> Core {
+pub(crate) fn world(profile: &str, rights: Rights) -> Core {
     let profile = Profile::named(profile).expect("a profile");
     let profile = Profile { transient_nonexcl_queues_denied: false, ..profile };
     let mut core = Core::with(Settings { profile, ..Settings::default() });
@@ -189,18 +189,18 @@ fn world(profile: &str, rights: Rights) -> Core {
 }
 
 /// All that can be seen of what there is.
-fn state(core: &Core) -> String {
+pub(crate) fn state(core: &Core) -> String {
     format!("{:?} {:?}", core.broker.queue_snapshots(), core.broker.exchange_names())
 }
 
-fn tried(core: &mut Core, command: Command) -> Option<String> {
+pub(crate) fn tried(core: &mut Core, command: Command) -> Option<String> {
     core.command(USER, command).map(|text| without_generated(&text))
 }
 
-type Attempt = fn() -> Command;
+pub(crate) type Attempt = fn() -> Command;
 
 /// Every method, and what it needs in the order in which it is looked at.
-const METHODS: &[(Attempt, &[Need])] = &[
+pub(crate) const METHODS: &[(Attempt, &[Need])] = &[
     (|| exchange_declare("n", "direct", false, FieldTable::default()), &[Need("configure exchange n")]),
     (|| exchange_declare("x", "direct", false, FieldTable::default()), &[Need("configure exchange x")]),
     (
@@ -331,7 +331,7 @@ fn permission_comes_before_existence() {
     }
 }
 
-fn again(command: &Command) -> Command {
+pub(crate) fn again(command: &Command) -> Command {
     match command {
         Command::Method(channel, method) => {
             Command::Method(*channel, Box::new(Method { class_method: method.class_method, class: method.class.clone() }))

@@ -7,7 +7,7 @@ pub(crate) mod keeper;
 use std::sync::Arc;
 
 use leveret::amqp::{AMQPClass, Command, FieldTable, Message, Method, Publish, channel, queue};
-use leveret::broker::{Action, Broker, Capabilities, ConnectionId, Effects, Input, Opened, Refusal, Rights, Settings, Timestamp};
+use leveret::broker::{Action, Broker, Capabilities, ConnectionId, Effects, Enquiry, Input, Opened, Refusal, Rights, Settings, Timestamp};
 
 pub(crate) struct Core {
     pub(crate) broker: Broker,
@@ -88,6 +88,11 @@ impl Core {
     /// The channels and connections that were closed with an error since the last time.
     pub(crate) fn refusals(&mut self) -> Vec<Refusal> {
         std::mem::take(&mut self.effects.refusals)
+    }
+
+    /// What was asked of somebody beside the broker since the last time.
+    pub(crate) fn enquiries(&mut self) -> Vec<Enquiry> {
+        std::mem::take(&mut self.effects.enquiries)
     }
 
     /// A durable queue.

@@ -184,6 +184,22 @@ impl Broker {
         Some(consumer.queue)
     }
 
+    /// A consumer may not go on: the client is told if it understands.
+    pub(in crate::broker) fn cancel_consumer(&mut self, id: ConsumerId, queue: &str, effects: &mut Effects) {
+        let Some(at) = self.consumers.get(id).map(|consumer| consumer.queue) else { return };
+        if let Some(queue) = self.queues.get_mut(at) {
+            queue.consumers.remove(id);
+            if let Some(stream) = &mut queue.stream {
+                stream.waiting.retain(|reader| *reader != id);
+            }
+        }
+        self.cancel_notify(id, queue, effects);
+        self.consumer_has_left(at, effects);
+        if self.queues.get(at).is_some_and(|queue| queue.consumers.is_single_active()) {
+            self.pump(at, effects);
+        }
+    }
+
     /// The queue of a consumer is gone: the client is told if it understands (behaviour B16).
     pub(in crate::broker) fn cancel_notify(&mut self, id: ConsumerId, queue: &str, effects: &mut Effects) {
         let Some(mut consumer) = self.consumers.remove(id) else { return };

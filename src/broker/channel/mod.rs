@@ -45,6 +45,8 @@ pub(super) struct Channel {
     mode: Mode,
     /// What an empty queue name means (behaviour Q3).
     last_queue: Option<Arc<str>>,
+    /// A name that the broker has made up for a queue, until it is there.
+    pub(super) made_up: Option<String>,
     route: Route,
     /// When the client last did something here, or was given something.
     pub(super) active: Timestamp,
@@ -269,6 +271,10 @@ impl Broker {
 
     /// Closes the channel or, for a hard error, the connection (behaviour E2).
     fn refuse(&mut self, at: At, class_method: (u16, u16), error: &Error, effects: &mut Effects) {
+        if let Some(access) = &error.unanswered {
+            self.unanswered = Some((**access).clone());
+            return;
+        }
         if at.channel == 0 || !error.code.is_soft() {
             self.close_connection(at.connection, class_method, error, effects);
             return;
@@ -365,7 +371,16 @@ impl Broker {
     }
 
     pub(super) fn set_last_queue(&mut self, at: At, name: Arc<str>) {
-        self.open_channel(at).last_queue = Some(name);
+        let channel = self.open_channel(at);
+        channel.last_queue = Some(name);
+        channel.made_up = None;
+    }
+
+    /// A name for a queue without one. A declaration that has to wait goes on with the name that was asked about.
+    pub(super) fn make_up_name(&mut self, at: At) -> String {
+        let name = self.open_channel(at).made_up.take().unwrap_or_else(|| self.random.name("amq.gen-"));
+        self.open_channel(at).made_up = Some(name.clone());
+        name
     }
 
     /// The queue that a client names; empty means the one declared last on this channel (behaviour Q3).

@@ -77,16 +77,16 @@ impl Broker {
             auto_delete: declare.auto_delete,
         };
         let name = match named {
-            "" => self.random.name("amq.gen-"),
+            "" => self.make_up_name(at),
             name if name.starts_with("amq.") => return Err(Error::reserved_name("queue", name)),
             name => name.to_owned(),
         };
         self.check_permission(at, Permission::Configure, Resource::Queue(&name))?;
-        self.churn.queue_declared += 1;
         let owner = flags.exclusive.then_some(at.connection);
         let was_named = !declare.queue.as_str().is_empty();
         declare.arguments = self.with_default_type(flags, was_named, declare.arguments);
         if let Some(&id) = self.queue_names.get(&*name) {
+            self.churn.queue_declared += 1;
             self.assert_equivalent_queue(&self.queues[id], flags, owner, &declare)?;
             return Ok(id);
         }
@@ -95,6 +95,7 @@ impl Broker {
             self.check_permission(at, Permission::Read, Resource::Queue(&name))?;
             self.check_permission(at, Permission::Write, Resource::Exchange(&exchange))?;
         }
+        self.churn.queue_declared += 1;
         let user = self.user(at.connection);
         let id = self.create_queue(NewQueue { name, was_named, flags, owner, arguments: declare.arguments }, &user)?;
         if flags.exclusive

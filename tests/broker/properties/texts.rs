@@ -58,7 +58,7 @@ proptest! {
     #[test]
     fn reply_texts_fit_into_short_strings(code in 0..CODES.len(), text in "\\PC{0,300}", filler in 0..300usize) {
         let text = format!("{}{text}", "x".repeat(filler));
-        let error = Error { code: CODES[code], text: text.clone(), class_method: None };
+        let error = Error { code: CODES[code], text: text.clone(), class_method: None, unanswered: None };
         let full = if text.is_empty() { CODES[code].name().to_owned() } else { format!("{} - {text}", CODES[code].name()) };
         let reply = error.reply_text();
         if full.len() <= 255 {
