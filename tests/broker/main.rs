@@ -16,6 +16,7 @@ mod journal;
 mod paging;
 mod permissions;
 mod properties;
+#[path = "../../src/conformance/mod.rs"]
 mod scenario;
 mod simulation;
 mod views;
