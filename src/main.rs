@@ -40,6 +40,8 @@ enum Command {
     /// Look after a running broker, as with rabbitmqctl, rabbitmq-diagnostics, rabbitmq-plugins and rabbitmqadmin.
     #[command(disable_help_flag = true)]
     Ctl(Ctl),
+    /// Play RabbitMQ's behaviours against any broker of AMQP 0-9-1, and say which it fulfils.
+    Conformance(leveret::conformance::Conformance),
     /// Print the configuration that these options, the environment and the files make, with where it comes from.
     Config(Box<Show>),
 }
@@ -272,6 +274,7 @@ fn main() -> ExitCode {
         Some(Command::Serve(serve)) => *serve,
         Some(Command::Repair(repair)) => return repair.run(),
         Some(Command::Config(show)) => return show.run(),
+        Some(Command::Conformance(conformance)) => return ExitCode::from(conformance.run()),
         Some(Command::Ctl(ctl)) => return ExitCode::from(leveret::ctl::run(Tool::Ctl, &ctl.words, &environment())),
     };
     run_broker(serve)

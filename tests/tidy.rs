@@ -15,6 +15,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("shovel", &["amqp", "broker", "node", "config", "server", "client"]),
     ("management", &["amqp", "broker", "node", "config", "server", "client", "shovel"]),
     ("ctl", &["config"]),
+    ("transcript", &[]),
+    ("conformance", &["transcript"]),
 ];
 
 /// What reads a clock, blocks, shares or surprises.

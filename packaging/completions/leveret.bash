@@ -10,25 +10,29 @@ _leveret() {
     local serve='--amqp --amqps --tls --unix --http --https --metrics --data-dir --in-memory --config --compat --test-api --clock --ready-file --log'
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
-        serve | config | repair | ctl | help) command=$word && break ;;
+        serve | config | repair | conformance | ctl | help) command=$word && break ;;
         esac
     done
     COMPREPLY=()
     case $previous in
     --tls) COMPREPLY=($(compgen -W 'auto' -- "$current")) && return ;;
     --clock) COMPREPLY=($(compgen -W 'real virtual' -- "$current")) && return ;;
-    --compat) COMPREPLY=($(compgen -W 'permissive 3.13 4.0 4.1 4.3' -- "$current")) && return ;;
+    --compat | --profile) COMPREPLY=($(compgen -W 'permissive 3.13 4.0 4.1 4.3' -- "$current")) && return ;;
     --log) COMPREPLY=($(compgen -W 'error warning info debug trace none' -- "$current")) && return ;;
+    --format) COMPREPLY=($(compgen -W 'table json' -- "$current")) && return ;;
     --data-dir) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$current")) && return ;;
     --unix | --config | --ready-file | --check) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$current")) && return ;;
-    --amqp | --amqps | --http | --https | --metrics) return ;;
+    --amqp | --amqps | --http | --https | --metrics | --only | --ctl | --timeout) return ;;
     esac
     case $command in
-    '') COMPREPLY=($(compgen -W "serve config repair ctl help $serve --help --version" -- "$current")) ;;
+    '') COMPREPLY=($(compgen -W "serve config repair conformance ctl help $serve --help --version" -- "$current")) ;;
     serve) COMPREPLY=($(compgen -W "$serve --help" -- "$current")) ;;
     config) COMPREPLY=($(compgen -W "--check --explain $serve --help" -- "$current")) ;;
     repair) COMPREPLY=($(compgen -W '--data-dir --drop --help' -- "$current")) ;;
-    help) COMPREPLY=($(compgen -W 'serve config repair ctl' -- "$current")) ;;
+    conformance)
+        COMPREPLY=($(compgen -W '--format --only --profile --ctl --timeout --verbose --help' -- "$current"))
+        ;;
+    help) COMPREPLY=($(compgen -W 'serve config repair conformance ctl' -- "$current")) ;;
     ctl)
         if [ "$previous" = ctl ]; then
             COMPREPLY=($(compgen -W "$(_leveret_ctl_commands "${COMP_WORDS[0]}")" -- "$current"))

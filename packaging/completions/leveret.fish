@@ -1,17 +1,18 @@
 # Completion of leveret for fish.
 
-set -l commands serve config repair ctl help
-set -l serving "not __fish_seen_subcommand_from repair ctl help"
+set -l commands serve config repair conformance ctl help
+set -l serving "not __fish_seen_subcommand_from repair conformance ctl help"
 
 complete -c leveret -f
 complete -c leveret -n "not __fish_seen_subcommand_from $commands" -a serve -d 'Run the broker (the default)'
 complete -c leveret -n "not __fish_seen_subcommand_from $commands" -a config -d 'Print the configuration'
 complete -c leveret -n "not __fish_seen_subcommand_from $commands" -a repair -d 'Look for damage in a data directory'
+complete -c leveret -n "not __fish_seen_subcommand_from $commands" -a conformance -d 'Say which behaviours a broker fulfils'
 complete -c leveret -n "not __fish_seen_subcommand_from $commands" -a ctl -d 'Ask or change a running node'
 complete -c leveret -n "not __fish_seen_subcommand_from $commands" -a help -d 'List the commands'
 complete -c leveret -n "not __fish_seen_subcommand_from $commands" -s V -l version -d 'Print the version'
 complete -c leveret -n "not __fish_seen_subcommand_from ctl" -s h -l help -d 'List the options'
-complete -c leveret -n "__fish_seen_subcommand_from help" -a 'serve config repair ctl'
+complete -c leveret -n "__fish_seen_subcommand_from help" -a 'serve config repair conformance ctl'
 
 complete -c leveret -n "$serving" -x -l amqp -d 'Address to serve AMQP on'
 complete -c leveret -n "$serving" -x -l amqps -d 'Address to serve AMQP over TLS on'
@@ -34,6 +35,13 @@ complete -c leveret -n "__fish_seen_subcommand_from config" -l explain -d 'Say w
 
 complete -c leveret -n "__fish_seen_subcommand_from repair" -x -l data-dir -a '(__fish_complete_directories)' -d 'The data directory'
 complete -c leveret -n "__fish_seen_subcommand_from repair" -l drop -d 'Drop what is damaged'
+
+complete -c leveret -n "__fish_seen_subcommand_from conformance" -x -l format -a 'table json' -d 'How to say what came of it'
+complete -c leveret -n "__fish_seen_subcommand_from conformance" -x -l only -d 'Rows'
+complete -c leveret -n "__fish_seen_subcommand_from conformance" -x -l profile -a 'permissive 3.13 4.0 4.1 4.3' -d 'Release to hold it to'
+complete -c leveret -n "__fish_seen_subcommand_from conformance" -x -l ctl -d 'Command for an administrator'
+complete -c leveret -n "__fish_seen_subcommand_from conformance" -x -l timeout -d 'How long to wait for an answer'
+complete -c leveret -n "__fish_seen_subcommand_from conformance" -s v -l verbose -d 'Show every difference'
 
 # As it lists them itself.
 complete -c leveret -n "__fish_seen_subcommand_from ctl; and test (count (commandline -opc)) -eq 2" \

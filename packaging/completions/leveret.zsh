@@ -31,6 +31,7 @@ _leveret() {
             'serve:run the broker (the default)'
             'config:print the configuration'
             'repair:look for damage in a data directory'
+            'conformance:say which behaviours a broker fulfils'
             'ctl:ask or change a running node'
             'help:list the commands'
         )
@@ -46,7 +47,13 @@ _leveret() {
             _arguments '--data-dir[the data directory]:directory:_directories' '--drop[drop what is damaged]' \
                 '(- *)'{-h,--help}'[list the options]'
             ;;
-        help) _values command serve config repair ctl ;;
+        conformance)
+            _arguments '1:url:' '--format[how to say what came of it]:format:(table json)' '--only[rows]:rows:' \
+                '--profile[release to hold it to]:profile:(permissive 3.13 4.0 4.1 4.3)' '--ctl[command for an administrator]:command:' \
+                '--timeout[how long to wait for an answer]:seconds:' {-v,--verbose}'[show every difference]' \
+                '(- *)'{-h,--help}'[list the options]'
+            ;;
+        help) _values command serve config repair conformance ctl ;;
         ctl)
             # As it lists them itself.
             local -a commands

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::codec::{Arguments, decode_header, print_content, print_method};
-use super::schema::Method;
+use crate::transcript::codec::{Arguments, decode_header, print_content, print_method};
+use crate::transcript::schema::Method;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
+pub(crate) enum Life {
     Unopened,
     Open,
     /// The client has sent channel.close.
@@ -16,17 +16,17 @@ pub enum Life {
     Closed,
 }
 
-pub struct Channel {
-    pub life: Life,
+pub(crate) struct Channel {
+    pub(crate) life: Life,
     /// Nothing of it belongs to the transcript: the runner's own.
-    pub hidden: VecDeque<(&'static Method, Arguments)>,
-    pub is_hidden: bool,
+    pub(crate) hidden: VecDeque<(&'static Method, Arguments)>,
+    pub(crate) is_hidden: bool,
     /// False while the transcript leaves a content unfinished: a method would be an error.
-    pub may_sync: bool,
+    pub(crate) may_sync: bool,
     /// For each channel.flow sent and not answered: whether the runner sent it.
-    pub flows: VecDeque<bool>,
+    pub(crate) flows: VecDeque<bool>,
     /// tx.commit is not answered yet: until then any method is an error.
-    pub is_committing: bool,
+    pub(crate) is_committing: bool,
     /// The number of the next publish, once confirms are on.
     next_publish: Option<u64>,
     unconfirmed: BTreeSet<u64>,
@@ -44,7 +44,7 @@ struct Content {
 }
 
 impl Channel {
-    pub fn new() -> Channel {
+    pub(crate) fn new() -> Channel {
         Channel {
             life: Life::Unopened,
             hidden: VecDeque::new(),
@@ -62,13 +62,13 @@ impl Channel {
     }
 
     /// A new channel under the same number: everything but the transcript starts afresh.
-    pub fn reopen(&mut self) {
+    pub(crate) fn reopen(&mut self) {
         let lines = std::mem::take(&mut self.lines);
         *self = Channel { life: Life::Open, is_hidden: self.is_hidden, lines, ..Channel::new() };
     }
 
     /// The client sends a method: what the channel must remember of it.
-    pub fn sending(&mut self, method: &Method) {
+    pub(crate) fn sending(&mut self, method: &Method) {
         match method.name {
             "channel.open" if self.life != Life::Open => self.reopen(),
             "channel.close" if self.life == Life::Open => self.life = Life::ClosingByClient,
@@ -87,7 +87,7 @@ impl Channel {
     }
 
     /// Whether an answer is owed that no synchronisation can bring forward.
-    pub fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         match self.life {
             Life::Open => self.is_committing || !self.unconfirmed.is_empty(),
             Life::ClosingByClient => true,
@@ -96,12 +96,12 @@ impl Channel {
     }
 
     /// Something that happened to the connection itself.
-    pub fn receive_text(&mut self, line: &str) {
+    pub(crate) fn receive_text(&mut self, line: &str) {
         self.lines.push(line.to_owned());
     }
 
     /// Takes a method from the server.
-    pub fn receive(&mut self, method: &'static Method, arguments: Arguments) {
+    pub(crate) fn receive(&mut self, method: &'static Method, arguments: Arguments) {
         match method.name {
             "channel.flow-ok" if self.flows.pop_front() == Some(true) => return,
             "channel.close-ok" => self.life = Life::Closed,
@@ -126,24 +126,24 @@ impl Channel {
         }
     }
 
-    pub fn receive_header(&mut self, payload: &[u8]) {
+    pub(crate) fn receive_header(&mut self, payload: &[u8]) {
         match (&mut self.content, decode_header(payload)) {
             (Some(content), Some((body_size, properties))) if content.body_size.is_none() => {
                 content.body_size = Some(body_size);
                 content.properties = properties;
                 self.finish_content();
             }
-            _ => self.complain(&format!("content header {}", super::text::hex(payload))),
+            _ => self.complain(&format!("content header {}", crate::transcript::text::hex(payload))),
         }
     }
 
-    pub fn receive_body(&mut self, payload: &[u8]) {
+    pub(crate) fn receive_body(&mut self, payload: &[u8]) {
         match &mut self.content {
             Some(content) if content.body_size.is_some() => {
                 content.body.extend(payload);
                 self.finish_content();
             }
-            _ => self.complain(&format!("content body {}", super::text::hex(payload))),
+            _ => self.complain(&format!("content body {}", crate::transcript::text::hex(payload))),
         }
     }
 
@@ -156,7 +156,7 @@ impl Channel {
     }
 
     /// Notes something the protocol does not allow, so that no expectation matches.
-    pub fn complain(&mut self, what: &str) {
+    pub(crate) fn complain(&mut self, what: &str) {
         self.lines.push(format!("!! {what}"));
     }
 
@@ -193,16 +193,16 @@ impl Channel {
     }
 
     /// Whether a method may be sent that the transcript does not show.
-    pub fn may_be_asked(&self) -> bool {
+    pub(crate) fn may_be_asked(&self) -> bool {
         self.life == Life::Open && self.may_sync && !self.is_committing
     }
 
-    pub fn take_lines(&mut self) -> Vec<String> {
+    pub(crate) fn take_lines(&mut self) -> Vec<String> {
         self.flush_confirms();
         std::mem::take(&mut self.lines)
     }
 
-    pub fn line_count(&self) -> usize {
+    pub(crate) fn line_count(&self) -> usize {
         self.lines.len() + usize::from(!self.acked.is_empty()) + usize::from(!self.nacked.is_empty())
     }
 }

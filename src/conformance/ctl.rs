@@ -1,10 +1,10 @@
 //! What an administrator does in a transcript: the words of a `ctl` line, and how to take back what they did.
 
-use super::text::Text;
+use crate::transcript::text::Text;
 
 /// Splits a line into the words a shell would give to `rabbitmqctl`, except that JSON needs no quotes around it: `"two words"` and
 /// `{"a": [1, 2]}` are one word each.
-pub fn words(line: &str) -> Result<Vec<String>, String> {
+pub(crate) fn words(line: &str) -> Result<Vec<String>, String> {
     let mut text = Text::new(line);
     let mut words = Vec::new();
     while !text.is_done() {
@@ -46,12 +46,12 @@ fn json(text: &mut Text) -> Result<Vec<u8>, String> {
 
 /// What the commands of a scenario have set and not cleared: the words that clear it.
 #[derive(Default)]
-pub struct Undo(Vec<Vec<String>>);
+pub(crate) struct Undo(Vec<Vec<String>>);
 
 impl Undo {
     /// Takes note of a command before it is given, as it may fail half-way. The name of a policy or user must come first, as options may
     /// follow it.
-    pub fn note(&mut self, words: &[String]) -> Result<(), String> {
+    pub(crate) fn note(&mut self, words: &[String]) -> Result<(), String> {
         let name = || words.get(1).filter(|name| !name.starts_with('-')).cloned().ok_or("the name must come first");
         let verb = words.first().map(String::as_str).unwrap_or_default();
         match verb {
@@ -84,7 +84,7 @@ impl Undo {
         }
     }
 
-    pub fn commands(&self) -> &[Vec<String>] {
+    pub(crate) fn commands(&self) -> &[Vec<String>] {
         &self.0
     }
 }

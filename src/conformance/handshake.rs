@@ -3,16 +3,16 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::codec::Arguments;
-use super::link::Link;
-use super::text::{Text, quote};
+use super::link::{Link, Stage};
 use super::transport::Broker;
-use super::value::{Value, encode_short};
+use crate::transcript::codec::Arguments;
+use crate::transcript::text::{Text, quote};
+use crate::transcript::value::{Value, encode_short};
 
 const CAPABILITIES: &str = r#"{"authentication_failure_close": true, "basic.nack": true, "connection.blocked": true, "consumer_cancel_notify": true, "exchange_exchange_bindings": true, "per_consumer_qos": true, "publisher_confirms": true}"#;
 
 /// What a `c1: user=… vhost=…` line may choose.
-pub struct Choices {
+pub(crate) struct Choices {
     user: String,
     password: String,
     mechanism: String,
@@ -26,7 +26,7 @@ pub struct Choices {
 }
 
 impl Choices {
-    pub fn parse(line: &str) -> Result<Choices, String> {
+    pub(crate) fn parse(line: &str) -> Result<Choices, String> {
         let mut choices = Choices {
             user: "guest".to_owned(),
             password: "guest".to_owned(),
@@ -78,8 +78,10 @@ impl Choices {
 }
 
 /// Connects. If the broker refuses, the lines of the connection say how.
-pub fn connect(broker: &dyn Broker, choices: &Choices) -> Link {
+pub(crate) fn connect(broker: &dyn Broker, choices: &Choices) -> Link {
     let mut link = Link::new(broker.connect());
+    // A refusal may take its time.
+    link.patience = (broker.patience() * 3).max(Duration::from_secs(5));
     if !choices.by_hand {
         link.handshake = Some(VecDeque::new());
         let is_open = shake_hands(&mut link, choices).is_some();
@@ -115,7 +117,7 @@ fn shake_hands(link: &mut Link, choices: &Choices) -> Option<()> {
 }
 
 fn await_method(link: &mut Link, name: &str) -> Option<Arguments> {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + link.patience;
     loop {
         let answer = link.handshake.as_mut().and_then(VecDeque::pop_front);
         match answer {
@@ -131,24 +133,49 @@ fn await_method(link: &mut Link, name: &str) -> Option<Arguments> {
 }
 
 /// What a broker says of itself in connection.start.
-#[derive(Debug, Default)]
-pub struct Server {
-    pub version: String,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Server {
+    pub(crate) product: String,
+    pub(crate) version: String,
     /// leveret gives RabbitMQ's product and version, and its own name beside them.
-    pub is_leveret: bool,
+    pub(crate) is_leveret: bool,
+}
+
+/// Whether it refuses what is merely deprecated: declares a queue that is neither durable nor exclusive.
+pub(crate) fn is_strict(broker: &dyn Broker) -> Option<bool> {
+    let choices = Choices::parse("").ok()?;
+    let mut link = connect(broker, &choices);
+    let deadline = Instant::now() + link.patience;
+    link.send_text(1, "channel.open");
+    link.send_text(1, "queue.declare auto_delete=true");
+    let is_done = |link: &Link| link.line_count() >= 2 || !link.is_alive();
+    while !is_done(&link) && link.pump(deadline) {}
+    let lines = link.take_lines();
+    if lines.iter().any(|(_, line)| line.starts_with("queue.declare-ok")) {
+        link.send_text(1, "queue.delete");
+    }
+    if link.stage == Stage::Open {
+        link.send_text(0, "connection.close reply_code=200");
+    }
+    while link.is_alive() && link.pump(deadline) {}
+    let refusal = lines.iter().find(|(_, line)| line.contains("transient_nonexcl_queues"));
+    (refusal.is_some() || lines.len() >= 2).then_some(refusal.is_some())
 }
 
 /// None if it does not answer.
-pub fn ask_server(broker: &dyn Broker) -> Option<Server> {
+pub(crate) fn ask_server(broker: &dyn Broker) -> Option<Server> {
     let mut link = Link::new(broker.connect());
+    link.patience = broker.patience();
     link.handshake = Some(VecDeque::new());
     link.keeps_all_properties = true;
     link.write(b"AMQP\x00\x00\x09\x01");
     let properties = await_method(&mut link, "connection.start")?.table("server_properties");
     let find = |name: &str| properties.iter().find(|(key, _)| key == name.as_bytes());
-    let version = match find("version") {
-        Some((_, Value::Str(version))) => String::from_utf8_lossy(version).into_owned(),
+    let text = |name: &str| match find(name) {
+        Some((_, Value::Str(text))) => String::from_utf8_lossy(text).into_owned(),
         _ => String::new(),
     };
-    Some(Server { version, is_leveret: find("leveret").is_some() })
+    let server = Server { product: text("product"), version: text("version"), is_leveret: find("leveret").is_some() };
+    link.abandon();
+    Some(server)
 }

@@ -7,21 +7,21 @@ use super::channel::Life;
 use super::ctl::Undo;
 use super::handshake::{Choices, connect};
 use super::link::{Link, Stage};
-use super::text::quote;
 use super::transport::Broker;
+use crate::transcript::text::quote;
 
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Where the runner's channels start on a scenario's own connection: no scenario counts that far.
 const FIRST_CHANNEL: u16 = 2000;
 
 #[derive(Default)]
-pub struct Janitor {
+pub(crate) struct Janitor {
     link: Option<Link>,
 }
 
 impl Janitor {
     /// A round trip through every queue the connections declared: what the queue was told before has been done after it.
-    pub fn visit_queues(&mut self, broker: &dyn Broker, links: &mut BTreeMap<String, Link>) {
+    pub(crate) fn visit_queues(&mut self, broker: &dyn Broker, links: &mut BTreeMap<String, Link>) {
+        let patience = broker.patience();
         for owner in links.values_mut() {
             let mut queues = std::mem::take(&mut owner.queues);
             queues.dedup();
@@ -32,9 +32,9 @@ impl Janitor {
                 let text = format!("queue.declare passive=true queue={}", quote(queue));
                 // Only its owner may ask an exclusive queue.
                 if *exclusive && owner.stage == Stage::Open {
-                    ask(owner, &text);
+                    ask(owner, &text, patience);
                 } else {
-                    ask(self.link(broker), &text);
+                    ask(self.link(broker), &text, patience);
                 }
             }
             owner.queues = queues;
@@ -42,7 +42,8 @@ impl Janitor {
     }
 
     /// Takes back what an administrator did in a scenario, ends its connections and deletes its queues and exchanges.
-    pub fn clean(&mut self, broker: &dyn Broker, links: BTreeMap<String, Link>, undo: &Undo) {
+    pub(crate) fn clean(&mut self, broker: &dyn Broker, links: BTreeMap<String, Link>, undo: &Undo) {
+        let patience = broker.patience();
         for words in undo.commands() {
             // It fails if what would have set it has failed.
             let _ = broker.ctl(words);
@@ -52,17 +53,17 @@ impl Janitor {
         for mut link in links.into_values() {
             queues.append(&mut link.queues);
             exchanges.append(&mut link.exchanges);
-            farewell(link);
+            farewell(link, patience);
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         for (queue, _) in queues.iter().filter(|(queue, _)| !queue.is_empty()) {
             let text = format!("queue.delete queue={}", quote(queue));
             // The exclusive queue of an abandoned connection is locked until the broker notices.
-            while ask(self.link(broker), &text) == Some("channel.close") && Instant::now() < deadline {}
+            while ask(self.link(broker), &text, patience) == Some("channel.close") && Instant::now() < deadline {}
         }
         let reserved = |exchange: &&Vec<u8>| exchange.is_empty() || exchange.starts_with(b"amq.");
         for exchange in exchanges.iter().filter(|exchange| !reserved(exchange)) {
-            ask(self.link(broker), &format!("exchange.delete exchange={}", quote(exchange)));
+            ask(self.link(broker), &format!("exchange.delete exchange={}", quote(exchange)), patience);
         }
     }
 
@@ -74,28 +75,28 @@ impl Janitor {
         })
     }
 
-    pub fn retire(self) {
+    pub(crate) fn retire(self, patience: Duration) {
         if let Some(link) = self.link {
-            farewell(link);
+            farewell(link, patience);
         }
     }
 }
 
 /// Closes in good order, so that everything the connection owned is gone afterwards.
-fn farewell(mut link: Link) {
+fn farewell(mut link: Link, patience: Duration) {
     if link.stage == Stage::Open {
         link.send_text(0, "connection.close reply_code=200 reply_text=bye");
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         while link.stage == Stage::Closing && link.pump(deadline) {}
     }
     link.abandon();
 }
 
 /// Sends a synchronous method on a channel of the runner's own and gives the name of the answer.
-fn ask(link: &mut Link, text: &str) -> Option<&'static str> {
+fn ask(link: &mut Link, text: &str, patience: Duration) -> Option<&'static str> {
     let number = asking_channel(link);
     link.send_text(number, text);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     loop {
         while let Some((method, _)) = link.channel(number).hidden.pop_front() {
             if method.name != "channel.open-ok" {

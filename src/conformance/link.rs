@@ -1,17 +1,17 @@
 //! One connection: frames in and out, its channels, and the round trip that proves the broker has nothing more to say.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::channel::{Channel, Life};
-use super::codec::{Arguments, decode_method};
 use super::opinion::amq_protocol_agrees;
-use super::schema::Method;
-use super::text::hex;
 use super::transport::{Arrival, Transport};
+use crate::transcript::codec::{Arguments, decode_method};
+use crate::transcript::schema::Method;
+use crate::transcript::text::hex;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Not open yet: nothing can be asked of the broker.
     Handshake,
     Open,
@@ -23,36 +23,39 @@ pub enum Stage {
     Gone,
 }
 
-pub struct Link {
+pub(crate) struct Link {
     transport: Box<dyn Transport>,
     incoming: Vec<u8>,
-    pub stage: Stage,
+    pub(crate) stage: Stage,
+    /// How long an answer in the handshake may take.
+    pub(crate) patience: Duration,
     /// The largest frame this connection agreed on, in bytes.
-    pub frame_max: usize,
-    pub channels: BTreeMap<u16, Channel>,
+    pub(crate) frame_max: usize,
+    pub(crate) channels: BTreeMap<u16, Channel>,
     /// For each connection.update-secret sent and not answered: whether the runner sent it.
-    pub secrets: VecDeque<bool>,
+    pub(crate) secrets: VecDeque<bool>,
     /// While the runner itself shakes hands, the answers on channel 0.
-    pub handshake: Option<VecDeque<(&'static Method, Arguments)>>,
+    pub(crate) handshake: Option<VecDeque<(&'static Method, Arguments)>>,
     /// Whether a channel.close is answered without the transcript saying so.
-    pub answers_close: bool,
-    pub shows_heartbeats: bool,
-    pub keeps_all_properties: bool,
+    pub(crate) answers_close: bool,
+    pub(crate) shows_heartbeats: bool,
+    pub(crate) keeps_all_properties: bool,
     /// The transcript asked to see the socket close even after both sides have said goodbye.
-    pub shows_goodbye: bool,
+    pub(crate) shows_goodbye: bool,
     /// Channels the transcript uses without opening them.
-    pub unopened: BTreeSet<u16>,
+    pub(crate) unopened: BTreeSet<u16>,
     /// Queues and exchanges this connection declared, and whether exclusively.
-    pub queues: Vec<(Vec<u8>, bool)>,
-    pub exchanges: Vec<Vec<u8>>,
+    pub(crate) queues: Vec<(Vec<u8>, bool)>,
+    pub(crate) exchanges: Vec<Vec<u8>>,
 }
 
 impl Link {
-    pub fn new(transport: Box<dyn Transport>) -> Link {
+    pub(crate) fn new(transport: Box<dyn Transport>) -> Link {
         Link {
             transport,
             incoming: Vec::new(),
             stage: Stage::Handshake,
+            patience: Duration::from_secs(10),
             frame_max: 4096,
             channels: BTreeMap::from([(0, Channel::new())]),
             secrets: VecDeque::new(),
@@ -67,30 +70,30 @@ impl Link {
         }
     }
 
-    pub fn channel(&mut self, number: u16) -> &mut Channel {
+    pub(crate) fn channel(&mut self, number: u16) -> &mut Channel {
         self.channels.entry(number).or_insert_with(Channel::new)
     }
 
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         !matches!(self.stage, Stage::Finished | Stage::Gone)
     }
 
-    pub fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.transport.write(bytes);
     }
 
-    pub fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         self.transport.abandon();
         self.stage = Stage::Gone;
     }
 
     /// Sends a method the transcript does not show.
-    pub fn send_text(&mut self, channel: u16, text: &str) {
+    pub(crate) fn send_text(&mut self, channel: u16, text: &str) {
         self.send_line(channel, text).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
 
     /// Asks each open channel, and the connection itself, for an answer that leaves no trace.
-    pub fn start_sync(&mut self) {
+    pub(crate) fn start_sync(&mut self) {
         if self.stage != Stage::Open {
             return;
         }
@@ -108,23 +111,23 @@ impl Link {
         }
     }
 
-    pub fn is_synced(&self) -> bool {
+    pub(crate) fn is_synced(&self) -> bool {
         let channel_synced = |channel: &Channel| channel.life != Life::Open || channel.flows.is_empty();
         !self.is_alive() || (self.secrets.is_empty() && self.channels.values().all(channel_synced))
     }
 
-    pub fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         self.stage == Stage::Closing || (self.stage == Stage::Open && self.channels.values().any(Channel::is_waiting))
     }
 
     /// The broker does not answer: to wait again would be in vain.
-    pub fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         self.channel(0).complain("no answer to channel.flow and connection.update-secret");
         self.abandon();
     }
 
     /// Reads once, until the deadline. False if nothing came.
-    pub fn pump(&mut self, deadline: Instant) -> bool {
+    pub(crate) fn pump(&mut self, deadline: Instant) -> bool {
         if self.stage == Stage::Gone {
             return false;
         }
@@ -219,12 +222,12 @@ impl Link {
     }
 
     /// How many lines wait to be taken.
-    pub fn line_count(&self) -> usize {
+    pub(crate) fn line_count(&self) -> usize {
         self.channels.values().map(Channel::line_count).sum()
     }
 
     /// The lines of every channel; channel 0 last, because it is the one that ends things.
-    pub fn take_lines(&mut self) -> Vec<(u16, String)> {
+    pub(crate) fn take_lines(&mut self) -> Vec<(u16, String)> {
         let mut lines = Vec::new();
         let numbers = self.channels.keys().copied().filter(|number| *number != 0);
         for number in numbers.chain([0]).collect::<Vec<_>>() {

@@ -5,14 +5,14 @@ const KINDS: [(&str, Option<usize>, &str); 3] =
     [("amq.gen-", Some(22), "gen"), ("amq.ctag-", Some(22), "ctag"), ("amq.rabbitmq.reply-to.", None, "reply")];
 
 #[derive(Default)]
-pub struct Names {
+pub(crate) struct Names {
     /// The made-up name, and what the transcript calls it.
     known: Vec<(String, String)>,
 }
 
 impl Names {
     /// Puts the real names into a line to be sent. The longest first, as `$gen1` begins `$gen10`.
-    pub fn reveal(&self, line: &str) -> String {
+    pub(crate) fn reveal(&self, line: &str) -> String {
         let mut known: Vec<_> = self.known.iter().collect();
         known.sort_by_key(|(_, alias)| std::cmp::Reverse(alias.len()));
         known.iter().fold(line.to_owned(), |line, (name, alias)| {
@@ -22,7 +22,7 @@ impl Names {
     }
 
     /// Hides the real names in a line received. A name of another shape than RabbitMQ's stays as it is, and shows as a difference.
-    pub fn hide(&mut self, line: &str) -> String {
+    pub(crate) fn hide(&mut self, line: &str) -> String {
         let mut hidden = line.to_owned();
         for (prefix, length, kind) in KINDS {
             while let Some(name) = find(&hidden, prefix, length) {

@@ -2,12 +2,12 @@
 
 use amq_protocol::frame::parsing::parse_frame;
 
-use super::codec::{Argument, Arguments, decode_header, decode_method};
-use super::value::{Table, Value};
+use crate::transcript::codec::{Argument, Arguments, decode_header, decode_method};
+use crate::transcript::value::{Table, Value};
 
 /// Whether amq-protocol reads the frame. It insists on UTF-8 where AMQP does not, so a frame with other bytes in a name is left to
 /// the runner's own judgement.
-pub fn amq_protocol_agrees(kind: u8, whole: &[u8], payload: &[u8]) -> bool {
+pub(crate) fn amq_protocol_agrees(kind: u8, whole: &[u8], payload: &[u8]) -> bool {
     if matches!(parse_frame(whole), Ok((rest, _)) if rest.is_empty()) {
         return true;
     }

@@ -12,28 +12,30 @@ use super::script::{Action, Group, Step, Variant};
 use super::transport::Broker;
 use super::wildcard::keep_wildcards;
 
-/// How long an expected line may take.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a recording listens on after the last round trip, for what no round trip orders.
 const LISTEN: Duration = Duration::from_millis(40);
 /// While waiting for an expected line, the pause between two round trips.
 const GLANCE: Duration = Duration::from_millis(10);
 
 /// A group whose answers were not the expected ones.
+#[derive(Debug)]
 pub struct Difference {
+    /// Counted from 0: the last of those that were sent.
     pub line: usize,
+    /// What was sent, as it stands in the transcript.
+    pub sent: Vec<String>,
     pub expected: Vec<String>,
     pub actual: Vec<String>,
 }
 
 /// What came of a scenario: the answers by the line of the group's last step, and the first difference.
 #[derive(Default)]
-pub struct Outcome {
-    pub answers: HashMap<usize, Vec<String>>,
-    pub difference: Option<Difference>,
+pub(crate) struct Outcome {
+    pub(crate) answers: HashMap<usize, Vec<String>>,
+    pub(crate) difference: Option<Difference>,
 }
 
-pub struct Player<'a> {
+pub(crate) struct Player<'a> {
     broker: &'a dyn Broker,
     janitor: &'a mut Janitor,
     links: BTreeMap<String, Link>,
@@ -43,12 +45,12 @@ pub struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    pub fn new(broker: &'a dyn Broker, janitor: &'a mut Janitor, recording: bool) -> Player<'a> {
+    pub(crate) fn new(broker: &'a dyn Broker, janitor: &'a mut Janitor, recording: bool) -> Player<'a> {
         Player { broker, janitor, links: BTreeMap::new(), names: Names::default(), undo: Undo::default(), recording }
     }
 
     /// Plays to the first difference, or to the end when recording. An error is a mistake in the transcript.
-    pub fn play(mut self, variant: &Variant) -> Result<Outcome, String> {
+    pub(crate) fn play(mut self, variant: &Variant) -> Result<Outcome, String> {
         let mut outcome = Outcome::default();
         let mut played = Ok(());
         for group in &variant.groups {
@@ -62,7 +64,12 @@ impl<'a> Player<'a> {
             let actual = keep_wildcards(&group.expected, actual);
             outcome.answers.insert(group.last_line(), actual.clone());
             if actual != group.expected && outcome.difference.is_none() {
-                outcome.difference = Some(Difference { line: group.last_line(), expected: group.expected.clone(), actual });
+                outcome.difference = Some(Difference {
+                    line: group.last_line(),
+                    sent: group.steps.iter().map(Step::to_string).collect(),
+                    expected: group.expected.clone(),
+                    actual,
+                });
                 if !self.recording {
                     break;
                 }
@@ -88,7 +95,7 @@ impl<'a> Player<'a> {
 
     /// Sends one line until its answer is the expected one, for effects that no round trip orders.
     fn repeat(&mut self, step: &Step, expected: &[String]) -> Result<Vec<String>, String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.broker.patience();
         let prefix = prefix(&step.connection, step.channel);
         let mut others = Vec::new();
         loop {
@@ -128,13 +135,14 @@ impl<'a> Player<'a> {
     /// A channel opens at its first use without a word; a transcript about channel.open names it itself.
     fn open_channel(&mut self, step: &Step) {
         let explicit = ["channel.open", "raw", "frame"].iter().any(|word| step.text.starts_with(word));
+        let patience = self.broker.patience();
         let link = self.link(&step.connection);
         if explicit || link.unopened.contains(&step.channel) {
             return;
         }
         link.channel(step.channel).is_hidden = true;
         link.send_text(step.channel, "channel.open");
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         while link.channel(step.channel).hidden.is_empty() && link.is_alive() && Instant::now() < deadline {
             if !link.pump(deadline) {
                 break;
@@ -204,7 +212,7 @@ impl<'a> Player<'a> {
     /// Lets the broker finish: a round trip through every channel and every queue, then again through every channel, so that a
     /// message on its way from a publisher through a queue to a consumer has arrived. Repeats that while lines are missing.
     fn settle(&mut self, expected: usize, in_handshake: bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.broker.patience();
         loop {
             let before = self.line_count();
             self.round();
@@ -246,7 +254,7 @@ impl<'a> Player<'a> {
     }
 
     fn sync_links(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.broker.patience();
         for link in self.links.values_mut() {
             link.start_sync();
         }

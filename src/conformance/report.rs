@@ -1,73 +1,140 @@
-//! What came of a run, for people to read.
+//! What came of a run.
 
 use std::fmt;
 
 use super::play::Difference;
+use super::suite::Transcript;
 
-/// One scenario that did not go as written.
-pub struct Failure {
+/// One scenario, and what came of it.
+#[derive(Debug)]
+pub struct Played {
+    /// The transcript.
     pub file: String,
+    /// The line of its title, counted from 1.
+    pub line: usize,
+    /// With the rows that it shows first.
     pub title: String,
-    pub reason: Reason,
+    pub verdict: Verdict,
 }
 
-pub enum Reason {
+#[derive(Debug)]
+pub enum Verdict {
+    /// The broker said what the transcript says.
+    Fulfilled,
     /// The broker said something else.
-    Difference(Difference),
-    /// The transcript cannot be read.
-    Mistake(String),
+    Differs(Difference),
+    /// It could not be played: the administrator's command failed, or the transcript cannot be read.
+    Impossible(String),
+    /// It is not for this broker: why.
+    LeftOut(&'static str),
 }
 
-#[derive(Default)]
+impl Verdict {
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Differs(_) | Self::Impossible(_))
+    }
+}
+
+#[derive(Debug, Default)]
 pub struct Report {
-    pub passed: usize,
-    pub failures: Vec<Failure>,
-    /// Scenarios that are not for this broker: file, title, why.
-    pub left_out: Vec<(String, String, &'static str)>,
-    /// Transcripts that recording changed.
-    pub rewritten: Vec<String>,
+    /// What the broker says it is.
+    pub product: String,
+    pub version: String,
+    /// The release that it is held to.
+    pub release: String,
+    /// The rows that were asked for; empty: all.
+    pub wanted: Vec<String>,
+    pub scenarios: Vec<Played>,
+    /// Transcripts that recording changed, as they are now.
+    pub rewritten: Vec<Transcript>,
+    /// Why the rest was not played.
+    pub stopped: Option<String>,
 }
 
 impl Report {
+    #[must_use]
     pub fn is_success(&self) -> bool {
-        self.failures.is_empty()
+        self.stopped.is_none() && !self.failures().any(|_| true)
+    }
+
+    pub(crate) fn failures(&self) -> impl Iterator<Item = &Played> {
+        self.scenarios.iter().filter(|played| played.verdict.is_failure())
+    }
+
+    /// How many were fulfilled, how many were not, how many were left out.
+    pub(crate) fn counts(&self) -> [usize; 3] {
+        count(self.scenarios.iter())
     }
 }
 
+pub(crate) fn count<'a>(scenarios: impl Iterator<Item = &'a Played>) -> [usize; 3] {
+    let mut counts = [0; 3];
+    for played in scenarios {
+        let which = match played.verdict {
+            Verdict::Fulfilled => 0,
+            Verdict::Differs(_) | Verdict::Impossible(_) => 1,
+            Verdict::LeftOut(_) => 2,
+        };
+        counts[which] += 1;
+    }
+    counts
+}
+
+/// What did not go as written, in full.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for failure in &self.failures {
-            writeln!(f, "\n{}: {}", failure.file, failure.title)?;
-            match &failure.reason {
-                Reason::Mistake(mistake) => writeln!(f, "  {mistake}")?,
-                Reason::Difference(difference) => show(f, difference)?,
-            }
+        for played in self.failures() {
+            writeln!(f, "\n{played}")?;
         }
-        for file in &self.rewritten {
-            writeln!(f, "rewritten: {file}")?;
+        for transcript in &self.rewritten {
+            writeln!(f, "rewritten: {}", transcript.name)?;
         }
-        let (passed, failed) = (self.passed, self.failures.len());
-        write!(f, "{passed} passed, {failed} failed, {} left out", self.left_out.len())
+        if let Some(why) = &self.stopped {
+            writeln!(f, "stopped: {why}")?;
+        }
+        let [passed, failed, left_out] = self.counts();
+        write!(f, "{passed} passed, {failed} failed, {left_out} left out")
     }
 }
 
-/// The lines of the group, `-` before what was expected and did not come, `+` before what came instead.
+/// Where it stands, and the difference: what was sent, then what both have said, what was expected and did not come, what came instead.
+impl fmt::Display for Played {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.title)?;
+        match &self.verdict {
+            Verdict::Fulfilled => Ok(()),
+            Verdict::LeftOut(why) => write!(f, "\n  left out: {why}"),
+            Verdict::Impossible(why) => write!(f, "\n  cannot be played: {why}"),
+            Verdict::Differs(difference) => show(f, difference),
+        }
+    }
+}
+
 fn show(f: &mut fmt::Formatter<'_>, difference: &Difference) -> fmt::Result {
-    writeln!(f, "  after line {}:", difference.line + 1)?;
+    for line in &difference.sent {
+        write!(f, "\n  sent      {line}")?;
+    }
     let common = common_lines(&difference.expected, &difference.actual);
     let (mut left, mut right) = (0, 0);
     let end = (difference.expected.len(), difference.actual.len());
     for (next_left, next_right) in common.into_iter().chain([end]) {
         for line in &difference.expected[left..next_left] {
-            writeln!(f, "  - {line}")?;
+            write!(f, "\n  expected  {line}")?;
         }
         for line in &difference.actual[right..next_right] {
-            writeln!(f, "  + {line}")?;
+            write!(f, "\n  got       {line}")?;
         }
         if let Some(line) = difference.expected.get(next_left) {
-            writeln!(f, "    {line}")?;
+            write!(f, "\n  both      {line}")?;
         }
         (left, right) = ((next_left + 1).min(end.0), (next_right + 1).min(end.1));
+    }
+    if difference.actual.is_empty() {
+        f.write_str("\n  got       nothing")?;
+    }
+    if difference.expected.is_empty() {
+        f.write_str("\n  expected  nothing")?;
     }
     Ok(())
 }

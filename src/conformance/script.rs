@@ -1,10 +1,13 @@
 //! A transcript file: its scenarios, and how it is written anew with what a broker really said.
 
 use std::collections::HashMap;
+use std::fmt;
+
+use super::release::matches;
 
 /// What a `>` or `:` line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// `c1> method …`
     Send,
     /// `c1>~ method …`: again and again until the answer is the expected one.
@@ -14,70 +17,97 @@ pub enum Action {
 }
 
 #[derive(Clone, Debug)]
-pub struct Step {
-    pub action: Action,
-    pub connection: String,
-    pub channel: u16,
-    pub text: String,
-    pub line: usize,
+pub(crate) struct Step {
+    pub(crate) action: Action,
+    pub(crate) connection: String,
+    pub(crate) channel: u16,
+    pub(crate) text: String,
+    pub(crate) line: usize,
+}
+
+/// As in the file.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.connection)?;
+        if self.channel != 1 {
+            write!(f, ".{}", self.channel)?;
+        }
+        let mark = match self.action {
+            Action::Send => ">",
+            Action::Repeat => ">~",
+            Action::Direct => ":",
+        };
+        write!(f, "{mark} {}", self.text)
+    }
 }
 
 /// Lines sent together, and everything the broker must say before the next group.
 #[derive(Clone, Debug, Default)]
-pub struct Group {
-    pub steps: Vec<Step>,
-    pub expected: Vec<String>,
+pub(crate) struct Group {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) expected: Vec<String>,
     expected_at: Vec<usize>,
 }
 
 /// The lines of a scenario for one broker version, or for all others.
 #[derive(Clone, Debug, Default)]
-pub struct Variant {
-    pub version: Option<String>,
-    pub groups: Vec<Group>,
+pub(crate) struct Variant {
+    /// `--- 3.10,3.13`; empty: all that have none of their own.
+    pub(crate) versions: Vec<String>,
+    pub(crate) groups: Vec<Group>,
 }
 
 impl Variant {
     /// Whether a line of it is for an administrator.
-    pub fn needs_ctl(&self) -> bool {
+    pub(crate) fn needs_ctl(&self) -> bool {
         let mut steps = self.groups.iter().flat_map(|group| &group.steps);
         steps.any(|step| step.action == Action::Direct && step.text.starts_with("ctl "))
+    }
+
+    /// How much time it lets pass, in milliseconds.
+    pub(crate) fn waits_ms(&self) -> u64 {
+        let steps = self.groups.iter().flat_map(|group| &group.steps).filter(|step| step.action == Action::Direct);
+        steps.filter_map(|step| step.text.strip_prefix("wait ")?.parse::<u64>().ok()).sum()
     }
 }
 
 #[derive(Clone, Debug)]
-pub struct Scenario {
-    pub title: String,
-    pub line: usize,
-    /// `# differs: 3.10 …`: the version whose behaviour is another, described by a `--- 3.10` variant or not at all.
-    pub differs: Option<String>,
+pub(crate) struct Scenario {
+    pub(crate) title: String,
+    pub(crate) line: usize,
+    /// `# differs: 3.10,4.0 …`: the versions whose behaviour is another, described by a `--- 3.10` variant or not at all.
+    pub(crate) differs: Vec<String>,
     /// `# better: …`: RabbitMQ of no version does this.
-    pub better: bool,
+    pub(crate) better: bool,
     /// `# sockets: …`: needs time to pass or a real socket.
-    pub sockets: bool,
+    pub(crate) sockets: bool,
+    /// `# strict: …`: only where deprecated features are refused.
+    pub(crate) strict: bool,
+    /// `# exact: …`: by the millisecond, which only a clock that is told what time it is can show.
+    pub(crate) exact: bool,
     variants: Vec<Variant>,
 }
 
 impl Scenario {
     /// The variant to run against a broker of this version.
-    pub fn variant(&self, version: &str) -> Option<&Variant> {
-        let matches = |prefix: &str| version.starts_with(&format!("{prefix}."));
-        let special = self.variants.iter().find(|variant| variant.version.as_deref().is_some_and(matches));
-        if special.is_some() || self.differs.as_deref().is_some_and(matches) {
+    pub(crate) fn variant(&self, version: &str) -> Option<&Variant> {
+        let is_meant = |markers: &[String]| markers.iter().any(|marker| matches(version, marker));
+        let special = self.variants.iter().find(|variant| is_meant(&variant.versions));
+        if special.is_some() || is_meant(&self.differs) {
             return special;
         }
-        self.variants.iter().find(|variant| variant.version.is_none())
+        self.variants.iter().find(|variant| variant.versions.is_empty())
     }
 }
 
 /// A parsed file.
-pub struct File {
+pub(crate) struct File {
     lines: Vec<String>,
-    pub scenarios: Vec<Scenario>,
+    pub(crate) scenarios: Vec<Scenario>,
 }
 
 impl File {
-    pub fn parse(text: &str) -> Result<File, String> {
+    pub(crate) fn parse(text: &str) -> Result<File, String> {
         let mut parser = Parser::default();
         for (index, line) in text.lines().enumerate() {
             parser.line(index, line).map_err(|error| format!("line {}: {error}", index + 1))?;
@@ -86,7 +116,7 @@ impl File {
     }
 
     /// The text with the answers of the groups replaced; a group is known by the line of its last step.
-    pub fn rewrite(&self, answers: &HashMap<usize, Vec<String>>) -> String {
+    pub(crate) fn rewrite(&self, answers: &HashMap<usize, Vec<String>>) -> String {
         let mut dropped = vec![false; self.lines.len()];
         let groups = self.scenarios.iter().flat_map(|scenario| &scenario.variants).flat_map(|variant| &variant.groups);
         for group in groups.filter(|group| answers.contains_key(&group.last_line())) {
@@ -107,7 +137,7 @@ impl File {
 }
 
 impl Group {
-    pub fn last_line(&self) -> usize {
+    pub(crate) fn last_line(&self) -> usize {
         self.steps.last().map_or(0, |step| step.line)
     }
 }
@@ -125,9 +155,11 @@ impl Parser {
             self.scenarios.push(Scenario {
                 title: title.to_owned(),
                 line: index,
-                differs: None,
+                differs: Vec::new(),
                 better: false,
                 sockets: false,
+                strict: false,
+                exact: false,
                 variants: vec![Variant::default()],
             });
             self.group_ended = true;
@@ -144,7 +176,7 @@ impl Parser {
             return Ok(());
         }
         if let Some(version) = line.strip_prefix("--- ") {
-            scenario.variants.push(Variant { version: Some(version.trim().to_owned()), groups: Vec::new() });
+            scenario.variants.push(Variant { versions: version.trim().split(',').map(str::to_owned).collect(), groups: Vec::new() });
             self.group_ended = true;
             return Ok(());
         }
@@ -176,10 +208,13 @@ impl Parser {
 
 fn mark(scenario: &mut Scenario, comment: &str) {
     if let Some(rest) = comment.strip_prefix("differs:") {
-        scenario.differs = rest.split_whitespace().next().map(str::to_owned);
+        let versions = rest.split_whitespace().next().unwrap_or_default();
+        scenario.differs.extend(versions.split(',').map(str::to_owned));
     }
     scenario.better |= comment.starts_with("better:");
     scenario.sockets |= comment.starts_with("sockets:");
+    scenario.strict |= comment.starts_with("strict:");
+    scenario.exact |= comment.starts_with("exact:");
 }
 
 /// `c1< …` and `c1.2< …`

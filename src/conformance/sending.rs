@@ -1,13 +1,13 @@
 //! What a `>` line says, as bytes.
 
-use super::codec::{Arguments, encode_header, encode_method, frame, kind_of, property_kind};
 use super::link::{Link, Stage};
-use super::schema::{Kind, Method};
-use super::text::Text;
+use crate::transcript::codec::{Arguments, encode_header, encode_method, frame, kind_of, property_kind};
+use crate::transcript::schema::{Kind, Method};
+use crate::transcript::text::Text;
 
 impl Link {
     /// Sends what the text of a `>` line says, see the module header of `scenario`.
-    pub fn send_line(&mut self, channel: u16, text: &str) -> Result<(), String> {
+    pub(crate) fn send_line(&mut self, channel: u16, text: &str) -> Result<(), String> {
         let mut text = Text::new(text);
         let word = text.bare();
         match word.as_str() {
@@ -53,7 +53,7 @@ impl Link {
         Ok(())
     }
 
-    pub fn send(&mut self, channel: u16, method: &'static Method, arguments: &Arguments, with_content: bool) {
+    pub(crate) fn send(&mut self, channel: u16, method: &'static Method, arguments: &Arguments, with_content: bool) {
         self.remember(channel, method, arguments);
         let mut bytes = frame(1, channel, &encode_method(method, arguments));
         if method.has_content() && with_content {

@@ -5,19 +5,23 @@ use std::time::Instant;
 
 use amq_protocol::frame::{AMQPFrame, parsing::parse_frame};
 
-use super::codec::{
-    Argument, Arguments, decode_header, decode_method, encode_header, encode_method, frame, kind_of, print_method, property_kind,
-};
 use super::ctl::{Undo, words};
+use super::handshake::Server;
 use super::janitor::Janitor;
 use super::names::Names;
 use super::play::Player;
-use super::schema::{METHODS, Method};
+use super::release::{Release, matches};
+use super::rows;
 use super::script::{Action, File};
-use super::text::Text;
+use super::suite::Transcript;
 use super::transport::{Arrival, Broker, Transport};
-use super::value::{Reader, Value};
 use super::wildcard::fits;
+use crate::transcript::codec::{
+    Argument, Arguments, decode_header, decode_method, encode_header, encode_method, frame, kind_of, print_method, property_kind,
+};
+use crate::transcript::schema::{METHODS, Method};
+use crate::transcript::text::Text;
+use crate::transcript::value::{Reader, Value};
 
 /// amq-protocol reads every method the schema writes, as the same method, and so does the runner.
 #[test]
@@ -215,4 +219,46 @@ fn scenarios_for_an_administrator_are_known_by_their_variant() {
     let file = File::parse(text).expect("a transcript");
     let needs = |index: usize, version: &str| file.scenarios[index].variant(version).expect("a variant").needs_ctl();
     assert_eq!((needs(0, "4.0.0"), needs(0, "3.10.8"), needs(1, "4.0.0")), (false, true, false));
+}
+
+#[test]
+fn every_row_of_a_transcript_has_a_name() {
+    for transcript in Transcript::embedded() {
+        let file = File::parse(&transcript.text).expect("a transcript");
+        for scenario in &file.scenarios {
+            let (rows, _) = rows::split(&scenario.title);
+            assert!(!rows.is_empty(), "{}: {}", transcript.name, scenario.title);
+            for row in rows {
+                assert!(rows::name(row).is_some(), "{}: {row}", transcript.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn releases_are_told_by_what_a_broker_says() {
+    let release = |product: &str, version: &str, is_leveret, is_strict| {
+        let server = Server { product: product.to_owned(), version: version.to_owned(), is_leveret };
+        Release::of(&server, is_strict)
+    };
+    let plays = |release: &Release, folder: &str| release.plays(&Transcript { name: format!("{folder}/x.txt"), text: String::new() });
+    let old = release("RabbitMQ", "3.10.8", false, false);
+    assert_eq!((old.name(), plays(&old, "profile-3.13"), plays(&old, "profile-4.0")), ("3.10.8", true, false));
+    assert!(plays(&release("RabbitMQ", "4.2.1", false, false), "profile-4.0"));
+    assert!(plays(&release("RabbitMQ", "4.3.5", false, false), "profile-4.3"));
+    assert_eq!(release("RabbitMQ", "4.3.5", true, false), Release::permissive());
+    assert_eq!(release("RabbitMQ", "4.3.5", true, true).name(), "4.3.5");
+    assert_eq!(release("LavinMQ", "2.9.1", false, false), Release::permissive());
+    assert!(matches("3.10.8", "3.10") && matches("4.0", "4.0") && !matches("3.1.8", "3.10") && !matches("3.10.8", "3.1"));
+}
+
+#[test]
+fn markers_name_one_version_or_several() {
+    let text = "=== A1 title\n# differs: 3.10,4.0 why\n# differs: 4.1 why else\n# exact: by the millisecond\nc1: wait 7\nc1: wait 5\n";
+    let file = File::parse(text).expect("a transcript");
+    let scenario = &file.scenarios[0];
+    assert_eq!(scenario.differs, ["3.10", "4.0", "4.1"]);
+    assert!(scenario.exact && !scenario.strict);
+    assert!(scenario.variant("4.0.9").is_none() && scenario.variant("4.1").is_none());
+    assert_eq!(scenario.variant("4.3.5").expect("a variant").waits_ms(), 12);
 }

@@ -1,10 +1,12 @@
 //! The seam: a broker is something one can connect to, a connection is bytes in and bytes out.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::transcript::text::quote;
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,19 @@ pub trait Broker {
         thread::sleep(Duration::from_millis(milliseconds));
     }
 
+    /// How long an answer may take before it counts as none.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(3)
+    }
+
+    /// Whether it is there at all, and speaks AMQP 0-9-1; asked before everything, and when something has gone wrong.
+    ///
+    /// # Errors
+    /// What it does instead.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Whether `ctl` does anything.
     fn takes_ctl(&self) -> bool {
         false
@@ -60,36 +75,91 @@ pub trait Broker {
 }
 
 /// A broker reached over TCP.
+#[derive(Debug)]
 pub struct Tcp {
-    address: SocketAddr,
+    /// As it was named, and all that the name stands for.
+    host: String,
+    addresses: Vec<SocketAddr>,
     /// The command that takes `rabbitmqctl`'s words, and its first arguments. Empty if there is none.
     ctl: Vec<String>,
+    patience: Duration,
 }
 
 impl Tcp {
     /// From `amqp://user:password@host:port` or `host:port`; the transcripts name their users themselves, so those are left out.
     /// `ctl` is the command for an administrator, split at spaces; possibly empty.
+    ///
+    /// # Errors
+    /// Why the host has no address.
     pub fn new(url: &str, ctl: &str) -> Result<Tcp, String> {
         let ctl = ctl.split_whitespace().map(str::to_owned).collect();
         let rest = url.strip_prefix("amqp://").unwrap_or(url);
         let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
         let host = host.split('/').next().unwrap_or(host);
-        host.to_socket_addrs()
-            .map_err(|error| format!("{host}: {error}"))?
-            .next()
-            .map(|address| Tcp { address, ctl })
-            .ok_or_else(|| format!("{host}: no address"))
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+        let host = if has_port { host.to_owned() } else { format!("{host}:5672") };
+        let addresses: Vec<_> = host.to_socket_addrs().map_err(|error| format!("cannot find {host}: {error}"))?.collect();
+        if addresses.is_empty() {
+            return Err(format!("cannot find {host}: it has no address"));
+        }
+        Ok(Tcp { host, addresses, ctl, patience: Duration::from_secs(3) })
+    }
+
+    /// Waits that long for answers, instead of three seconds.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Tcp {
+        Tcp { patience, ..self }
+    }
+
+    fn open(&self) -> io::Result<TcpStream> {
+        let mut outcome = Err(io::Error::other("no address"));
+        for address in &self.addresses {
+            outcome = TcpStream::connect_timeout(address, self.patience.max(Duration::from_secs(1)));
+            if let Ok(stream) = &outcome {
+                stream.set_nodelay(true)?;
+                stream.set_write_timeout(Some(Duration::from_secs(5)))?;
+                break;
+            }
+        }
+        outcome
     }
 }
 
 impl Broker for Tcp {
     fn connect(&self) -> Box<dyn Transport> {
-        let stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(5)).ok();
-        if let Some(stream) = &stream {
-            let _ = stream.set_nodelay(true);
-            let _ = stream.set_write_timeout(Some(Duration::from_secs(5)));
+        Box::new(Socket { stream: self.open().ok() })
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let host = &self.host;
+        let stream = self.open().map_err(|error| format!("cannot connect to {host}: {error}"))?;
+        let mut socket = Socket { stream: Some(stream) };
+        socket.write(b"AMQP\x00\x00\x09\x01");
+        let deadline = Instant::now() + self.patience;
+        let mut said = Vec::new();
+        loop {
+            match (socket.read(&mut said, deadline), said.as_slice()) {
+                // The beginning of a method frame with connection.start.
+                (_, [1, 0, 0, _, _, _, _, 0, 10, 0, 10, ..]) => return Ok(()),
+                (_, [b'A', b'M', b'Q', b'P', a, b, c, d, ..]) => {
+                    return Err(format!("{host} does not speak AMQP 0-9-1: it offers the protocol header AMQP {a} {b} {c} {d}"));
+                }
+                (Arrival::Bytes, bytes) if bytes.len() < 11 => {}
+                (Arrival::Closed, []) => return Err(format!("{host} closes the connection instead of answering the protocol header")),
+                (Arrival::Nothing, []) => {
+                    let seconds = self.patience.as_secs_f32();
+                    return Err(format!("{host} takes the connection, but has not answered the protocol header within {seconds} s"));
+                }
+                (_, bytes) => {
+                    let shown = &bytes[..bytes.len().min(40)];
+                    return Err(format!("{host} does not speak AMQP: it answered {}", quote(shown)));
+                }
+            }
         }
-        Box::new(Socket { stream })
     }
 
     fn takes_ctl(&self) -> bool {
@@ -97,7 +167,7 @@ impl Broker for Tcp {
     }
 
     fn ctl(&self, words: &[String]) -> Result<(), String> {
-        let (program, arguments) = self.ctl.split_first().ok_or("LEVERET_SCENARIOS_CTL is not set")?;
+        let (program, arguments) = self.ctl.split_first().ok_or("there is no command for an administrator")?;
         let output = Command::new(program).args(arguments).args(words).output().map_err(|error| format!("{program}: {error}"))?;
         if output.status.success() {
             return Ok(());

@@ -1,7 +1,7 @@
 //! Expected lines that leave a part open.
 
 /// An expected line with `…` in it stands for any text there: where it fits, it takes the place of the actual line.
-pub fn keep_wildcards(expected: &[String], mut actual: Vec<String>) -> Vec<String> {
+pub(crate) fn keep_wildcards(expected: &[String], mut actual: Vec<String>) -> Vec<String> {
     for (actual, expected) in actual.iter_mut().zip(expected) {
         if expected.contains('…') && fits(expected, actual) {
             actual.clone_from(expected);
@@ -10,7 +10,7 @@ pub fn keep_wildcards(expected: &[String], mut actual: Vec<String>) -> Vec<Strin
     actual
 }
 
-pub fn fits(expected: &str, actual: &str) -> bool {
+pub(crate) fn fits(expected: &str, actual: &str) -> bool {
     let mut parts = expected.split('…');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = actual.strip_prefix(first) else {

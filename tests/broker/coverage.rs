@@ -57,3 +57,17 @@ fn every_row_is_shown_or_explained() {
     let missing: Vec<String> = wanted.filter(|row| !rows.contains(row)).collect();
     assert!(missing.is_empty(), "neither shown nor explained: {}", missing.join(" "));
 }
+
+/// What `leveret conformance` plays is what is tested here.
+#[test]
+fn the_transcripts_are_part_of_the_binary() {
+    let mut expected: Vec<_> = ["", "profile-3.13", "profile-4.0", "profile-4.3"].into_iter().flat_map(crate::transcripts).collect();
+    let mut embedded = leveret::conformance::Transcript::embedded();
+    for transcripts in [&mut expected, &mut embedded] {
+        transcripts.sort_by(|left, right| left.name.cmp(&right.name));
+    }
+    assert_eq!(embedded.len(), expected.len());
+    for (embedded, expected) in embedded.iter().zip(&expected) {
+        assert!(embedded == expected, "{} is not {}, or is another text", embedded.name, expected.name);
+    }
+}

@@ -9,13 +9,13 @@ use std::time::Instant;
 use leveret::amqp::{Decoder, Output};
 use leveret::broker::{Action, Broker, ConnectionId, Connections, Effects, Input, Profile, Rights, Settings, Timestamp};
 use leveret::config::Config;
+use leveret::conformance::{self, Arrival, Transport};
 use leveret::node::Node;
 use leveret::node::handshake::{Handshake, Peer, Step};
 
 use crate::accounts::{self, NobodyElse};
 use crate::administrator;
 use crate::core::keeper::Keeper;
-use crate::scenario::{self, Arrival, Transport};
 
 /// A broker that a scenario runner can connect to.
 pub(crate) struct InProcess {
@@ -32,7 +32,7 @@ impl InProcess {
     }
 }
 
-impl scenario::Broker for InProcess {
+impl conformance::Broker for InProcess {
     fn connect(&self) -> Box<dyn Transport> {
         let mut world = self.world.borrow_mut();
         let id = ConnectionId(u32::try_from(world.lines.len()).expect("a few connections"));

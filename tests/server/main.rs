@@ -6,6 +6,7 @@ mod blocked;
 mod command_line;
 mod config_file;
 mod configuration;
+mod conformance;
 mod consuming;
 mod definitions;
 mod dribble;

@@ -3,7 +3,7 @@
 
 /// How a field is laid out on the wire.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Octet,
     Short,
     Long,
@@ -15,38 +15,38 @@ pub enum Kind {
 }
 
 /// One argument of a method.
-pub struct Field {
-    pub name: &'static str,
-    pub kind: Kind,
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
     /// Reserved by the specification: sent as zero, never printed.
-    pub reserved: bool,
+    pub(crate) reserved: bool,
     /// Printed even when zero, because its value is the point of the method.
-    pub telling: bool,
+    pub(crate) telling: bool,
 }
 
 /// One method.
-pub struct Method {
-    pub name: &'static str,
-    pub class_id: u16,
-    pub method_id: u16,
+pub(crate) struct Method {
+    pub(crate) name: &'static str,
+    pub(crate) class_id: u16,
+    pub(crate) method_id: u16,
     fields: &'static str,
 }
 
 impl Method {
-    pub fn by_name(name: &str) -> Option<&'static Method> {
+    pub(crate) fn by_name(name: &str) -> Option<&'static Method> {
         METHODS.iter().find(|method| method.name == name)
     }
 
-    pub fn by_id(class_id: u16, method_id: u16) -> Option<&'static Method> {
+    pub(crate) fn by_id(class_id: u16, method_id: u16) -> Option<&'static Method> {
         METHODS.iter().find(|method| (method.class_id, method.method_id) == (class_id, method_id))
     }
 
     /// Whether a content header and a body follow.
-    pub fn has_content(&self) -> bool {
+    pub(crate) fn has_content(&self) -> bool {
         matches!(self.name, "basic.publish" | "basic.return" | "basic.deliver" | "basic.get-ok")
     }
 
-    pub fn fields(&self) -> impl Iterator<Item = Field> {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = Field> {
         self.fields.split_whitespace().map(|text| {
             let (name, kind) = text.split_once(':').unwrap_or((text, "s"));
             Field {
@@ -73,7 +73,7 @@ fn kind_of(letter: &str) -> Kind {
 }
 
 /// The properties of class basic, from the highest flag bit down.
-pub const PROPERTIES: [(&str, Kind); 14] = [
+pub(crate) const PROPERTIES: [(&str, Kind); 14] = [
     ("content_type", Kind::ShortString),
     ("content_encoding", Kind::ShortString),
     ("headers", Kind::Table),
@@ -95,7 +95,7 @@ const fn method(name: &'static str, class_id: u16, method_id: u16, fields: &'sta
 }
 
 /// `_` before a name marks a reserved field, `!` a telling one.
-pub static METHODS: [Method; 66] = [
+pub(crate) static METHODS: [Method; 66] = [
     method("connection.start", 10, 10, "version_major:o version_minor:o server_properties:t mechanisms:S locales:S"),
     method("connection.start-ok", 10, 11, "client_properties:t mechanism:s response:S locale:s"),
     method("connection.secure", 10, 20, "challenge:S"),

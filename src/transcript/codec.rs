@@ -6,7 +6,7 @@ use super::value::{Reader, Table, Value, decode_table, encode_long, encode_short
 
 /// The value of one method argument or property.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Argument {
+pub(crate) enum Argument {
     Number(u64),
     Bit(bool),
     String(Vec<u8>),
@@ -51,36 +51,36 @@ impl Argument {
 
 /// Named arguments, in the order they were written or received.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Arguments(Vec<(String, Argument)>);
+pub(crate) struct Arguments(Vec<(String, Argument)>);
 
 impl Arguments {
-    pub fn get(&self, name: &str) -> Option<&Argument> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Argument> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    pub fn values(&self) -> impl Iterator<Item = &Argument> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Argument> {
         self.0.iter().map(|(_, value)| value)
     }
 
-    pub fn number(&self, name: &str) -> u64 {
+    pub(crate) fn number(&self, name: &str) -> u64 {
         match self.get(name) {
             Some(Argument::Number(number)) => *number,
             _ => 0,
         }
     }
 
-    pub fn bit(&self, name: &str) -> bool {
+    pub(crate) fn bit(&self, name: &str) -> bool {
         matches!(self.get(name), Some(Argument::Bit(true)))
     }
 
-    pub fn string(&self, name: &str) -> &[u8] {
+    pub(crate) fn string(&self, name: &str) -> &[u8] {
         match self.get(name) {
             Some(Argument::String(bytes)) => bytes,
             _ => b"",
         }
     }
 
-    pub fn table(&self, name: &str) -> Table {
+    pub(crate) fn table(&self, name: &str) -> Table {
         match self.get(name) {
             Some(Argument::Table(table)) => table.clone(),
             _ => Table::new(),
@@ -88,7 +88,7 @@ impl Arguments {
     }
 
     /// Of connection.start's server properties, keeps those that any version and any machine has.
-    pub fn retain_stable_properties(&mut self) {
+    pub(crate) fn retain_stable_properties(&mut self) {
         for (_, argument) in &mut self.0 {
             if let Argument::Table(table) = argument {
                 table.retain(|(key, _)| key == b"product" || key == b"capabilities");
@@ -107,7 +107,7 @@ impl Arguments {
     }
 
     /// Reads `name=value …` up to the end of the line; `kind_of` says how each value is written.
-    pub fn parse(text: &mut Text, kind_of: impl Fn(&str) -> Option<Kind>) -> Result<Arguments, String> {
+    pub(crate) fn parse(text: &mut Text, kind_of: impl Fn(&str) -> Option<Kind>) -> Result<Arguments, String> {
         let mut arguments = Arguments::default();
         while !text.is_done() {
             let name = text.bare();
@@ -120,7 +120,7 @@ impl Arguments {
 }
 
 /// The kind of the argument a line of this method may name: its fields and, with content, the properties and the body.
-pub fn kind_of(method: &Method, name: &str) -> Option<Kind> {
+pub(crate) fn kind_of(method: &Method, name: &str) -> Option<Kind> {
     if let Some(field) = method.fields().find(|field| field.name == name) {
         return Some(field.kind);
     }
@@ -133,7 +133,7 @@ pub fn kind_of(method: &Method, name: &str) -> Option<Kind> {
     property_kind(name)
 }
 
-pub fn property_kind(name: &str) -> Option<Kind> {
+pub(crate) fn property_kind(name: &str) -> Option<Kind> {
     PROPERTIES.iter().find(|(key, _)| *key == name).map(|(_, kind)| *kind)
 }
 
@@ -171,7 +171,7 @@ fn width(kind: Kind) -> usize {
 }
 
 /// The payload of a method frame.
-pub fn encode_method(method: &Method, arguments: &Arguments) -> Vec<u8> {
+pub(crate) fn encode_method(method: &Method, arguments: &Arguments) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend(method.class_id.to_be_bytes());
     out.extend(method.method_id.to_be_bytes());
@@ -192,7 +192,7 @@ pub fn encode_method(method: &Method, arguments: &Arguments) -> Vec<u8> {
 }
 
 /// The method and arguments of a method frame's payload; nothing may be left over.
-pub fn decode_method(payload: &[u8]) -> Option<(&'static Method, Arguments)> {
+pub(crate) fn decode_method(payload: &[u8]) -> Option<(&'static Method, Arguments)> {
     let mut input = Reader(payload);
     let class_id = u16::try_from(input.number(2)?).ok()?;
     let method_id = u16::try_from(input.number(2)?).ok()?;
@@ -217,7 +217,7 @@ pub fn decode_method(payload: &[u8]) -> Option<(&'static Method, Arguments)> {
 }
 
 /// The payload of a content header frame.
-pub fn encode_header(class_id: u16, body_size: u64, properties: &Arguments) -> Vec<u8> {
+pub(crate) fn encode_header(class_id: u16, body_size: u64, properties: &Arguments) -> Vec<u8> {
     let mut flags = 0u16;
     let mut fields = Vec::new();
     for (index, (name, kind)) in PROPERTIES.iter().enumerate() {
@@ -236,7 +236,7 @@ pub fn encode_header(class_id: u16, body_size: u64, properties: &Arguments) -> V
 }
 
 /// The body size and the properties of a content header frame's payload.
-pub fn decode_header(payload: &[u8]) -> Option<(u64, Arguments)> {
+pub(crate) fn decode_header(payload: &[u8]) -> Option<(u64, Arguments)> {
     let mut input = Reader(payload);
     input.take(4)?;
     let body_size = input.number(8)?;
@@ -251,7 +251,7 @@ pub fn decode_header(payload: &[u8]) -> Option<(u64, Arguments)> {
 }
 
 /// A method as a transcript shows it: zero arguments are left out, reserved ones always.
-pub fn print_method(method: &Method, arguments: &Arguments) -> String {
+pub(crate) fn print_method(method: &Method, arguments: &Arguments) -> String {
     let mut line = method.name.to_owned();
     for Field { name, kind, reserved, telling } in method.fields() {
         let zero = Argument::zero(kind);
@@ -264,7 +264,7 @@ pub fn print_method(method: &Method, arguments: &Arguments) -> String {
 }
 
 /// What follows a method with content: each property present, even if empty, and the body.
-pub fn print_content(properties: &Arguments, body: &[u8]) -> String {
+pub(crate) fn print_content(properties: &Arguments, body: &[u8]) -> String {
     let mut line = String::new();
     for (name, argument) in &properties.0 {
         line.push_str(&format!(" {name}={}", argument.print()));
@@ -273,7 +273,7 @@ pub fn print_content(properties: &Arguments, body: &[u8]) -> String {
 }
 
 /// A frame with its envelope.
-pub fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![kind];
     out.extend(channel.to_be_bytes());
     encode_long(payload, &mut out);

@@ -1,40 +1,40 @@
 //! The lexical level of a transcript: words, quoted strings, hexadecimal bytes.
 
 /// A cursor over the text of one line.
-pub struct Text<'a> {
+pub(crate) struct Text<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Text<'a> {
-    pub fn new(text: &'a str) -> Text<'a> {
+    pub(crate) fn new(text: &'a str) -> Text<'a> {
         Text { bytes: text.as_bytes() }
     }
 
-    pub fn peek(&self) -> Option<u8> {
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.bytes.first().copied()
     }
 
-    pub fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes
     }
 
-    pub fn advance(&mut self, count: usize) {
+    pub(crate) fn advance(&mut self, count: usize) {
         self.bytes = self.bytes.get(count..).unwrap_or_default();
     }
 
-    pub fn skip_spaces(&mut self) {
+    pub(crate) fn skip_spaces(&mut self) {
         while self.peek() == Some(b' ') {
             self.advance(1);
         }
     }
 
-    pub fn is_done(&mut self) -> bool {
+    pub(crate) fn is_done(&mut self) -> bool {
         self.skip_spaces();
         self.bytes.is_empty()
     }
 
     /// Takes the byte, and spaces before it, if it comes next.
-    pub fn accept(&mut self, byte: u8) -> bool {
+    pub(crate) fn accept(&mut self, byte: u8) -> bool {
         self.skip_spaces();
         let found = self.peek() == Some(byte);
         if found {
@@ -43,7 +43,7 @@ impl<'a> Text<'a> {
         found
     }
 
-    pub fn expect(&mut self, byte: u8) -> Result<(), String> {
+    pub(crate) fn expect(&mut self, byte: u8) -> Result<(), String> {
         if self.accept(byte) {
             return Ok(());
         }
@@ -52,7 +52,7 @@ impl<'a> Text<'a> {
     }
 
     /// A word without quotes, possibly empty.
-    pub fn bare(&mut self) -> String {
+    pub(crate) fn bare(&mut self) -> String {
         self.skip_spaces();
         let length = self.bytes.iter().position(|byte| b" ,=[]{}\"".contains(byte)).unwrap_or(self.bytes.len());
         let (word, rest) = self.bytes.split_at(length);
@@ -61,7 +61,7 @@ impl<'a> Text<'a> {
     }
 
     /// A string in double quotes, with the escapes of [`quote`]; `"ab"*3` repeats it.
-    pub fn quoted(&mut self) -> Result<Vec<u8>, String> {
+    pub(crate) fn quoted(&mut self) -> Result<Vec<u8>, String> {
         self.expect(b'"')?;
         let mut string = Vec::new();
         loop {
@@ -99,7 +99,7 @@ impl<'a> Text<'a> {
     }
 
     /// A string with or without quotes.
-    pub fn string(&mut self) -> Result<Vec<u8>, String> {
+    pub(crate) fn string(&mut self) -> Result<Vec<u8>, String> {
         self.skip_spaces();
         match self.peek() {
             Some(b'"') => self.quoted(),
@@ -108,7 +108,7 @@ impl<'a> Text<'a> {
     }
 
     /// Raw bytes up to the end of the line: hexadecimal digits in any grouping, and quoted strings.
-    pub fn raw(&mut self) -> Result<Vec<u8>, String> {
+    pub(crate) fn raw(&mut self) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
         while !self.is_done() {
             match self.peek() {
@@ -125,7 +125,7 @@ impl<'a> Text<'a> {
     }
 }
 
-pub fn unhex(digits: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn unhex(digits: &[u8]) -> Result<Vec<u8>, String> {
     let shown = || format!("not hexadecimal: '{}'", String::from_utf8_lossy(digits));
     if digits.is_empty() || !digits.len().is_multiple_of(2) {
         return Err(shown());
@@ -139,12 +139,12 @@ pub fn unhex(digits: &[u8]) -> Result<Vec<u8>, String> {
         .collect()
 }
 
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A string without quotes where no reader could mistake it, with quotes otherwise.
-pub fn word(bytes: &[u8]) -> String {
+pub(crate) fn word(bytes: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-/*#@$".contains(byte);
     if bytes.is_empty() || bytes.len() > 64 || !bytes.iter().all(plain) {
         return quote(bytes);
@@ -153,7 +153,7 @@ pub fn word(bytes: &[u8]) -> String {
 }
 
 /// A string in quotes. Long uniform ones are written as `"a"*1000`.
-pub fn quote(bytes: &[u8]) -> String {
+pub(crate) fn quote(bytes: &[u8]) -> String {
     if let [first, rest @ ..] = bytes
         && bytes.len() > 64
         && rest.iter().all(|byte| byte == first)

@@ -5,7 +5,7 @@ use super::text::Text;
 
 /// A field value, with the type letters RabbitMQ uses.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     Bool(bool),
     Void,
     /// An integer: its type letter (`b B s u I i l T`) and its value.
@@ -20,7 +20,7 @@ pub enum Value {
 }
 
 /// The fields of a table, in order.
-pub type Table = Vec<(Vec<u8>, Value)>;
+pub(crate) type Table = Vec<(Vec<u8>, Value)>;
 
 /// The number of bytes of an integer of this type letter.
 fn width(letter: u8) -> Option<usize> {
@@ -40,7 +40,7 @@ fn is_signed(letter: u8) -> bool {
 impl Value {
     /// Reads a value: `true`, `null`, `5` (signed, 32 bits), `5:l` (any type letter), `1.5`, `1.5:f`, `15:D1`, `"text"`, `x"0aff"`,
     /// `[1, 2]`, `{"key": 1}`.
-    pub fn parse(text: &mut Text) -> Result<Value, String> {
+    pub(crate) fn parse(text: &mut Text) -> Result<Value, String> {
         text.skip_spaces();
         match text.peek() {
             Some(b'"') => Ok(Value::Str(text.quoted()?)),
@@ -57,7 +57,7 @@ impl Value {
         }
     }
 
-    pub fn print(&self) -> String {
+    pub(crate) fn print(&self) -> String {
         match self {
             Value::Bool(value) => value.to_string(),
             Value::Void => "null".to_owned(),
@@ -76,7 +76,7 @@ impl Value {
         }
     }
 
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Value::Bool(value) => out.extend([b't', u8::from(*value)]),
             Value::Void => out.push(b'V'),
@@ -118,7 +118,7 @@ impl Value {
         }
     }
 
-    pub fn decode(input: &mut Reader) -> Option<Value> {
+    pub(crate) fn decode(input: &mut Reader) -> Option<Value> {
         let letter = input.take(1)?[0];
         if let Some(width) = width(letter) {
             let bytes = input.take(width)?;
@@ -182,7 +182,7 @@ fn parse_array(text: &mut Text) -> Result<Value, String> {
     Ok(Value::Array(values))
 }
 
-pub fn parse_table(text: &mut Text) -> Result<Table, String> {
+pub(crate) fn parse_table(text: &mut Text) -> Result<Table, String> {
     let mut table = Table::new();
     text.expect(b'{')?;
     while !text.accept(b'}') {
@@ -194,23 +194,23 @@ pub fn parse_table(text: &mut Text) -> Result<Table, String> {
     Ok(table)
 }
 
-pub fn print_table(table: &Table) -> String {
+pub(crate) fn print_table(table: &Table) -> String {
     let fields: Vec<_> = table.iter().map(|(key, value)| format!("{}: {}", super::text::quote(key), value.print())).collect();
     format!("{{{}}}", fields.join(", "))
 }
 
-pub fn encode_short(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn encode_short(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(u8::try_from(bytes.len()).expect("at most 255 bytes"));
     out.extend(bytes);
 }
 
-pub fn encode_long(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn encode_long(bytes: &[u8], out: &mut Vec<u8>) {
     let length = u32::try_from(bytes.len()).expect("less than 4 GiB");
     out.extend(length.to_be_bytes());
     out.extend(bytes);
 }
 
-pub fn encode_table(table: &Table, out: &mut Vec<u8>) {
+pub(crate) fn encode_table(table: &Table, out: &mut Vec<u8>) {
     let mut inner = Vec::new();
     for (key, value) in table {
         encode_short(key, &mut inner);
@@ -219,7 +219,7 @@ pub fn encode_table(table: &Table, out: &mut Vec<u8>) {
     encode_long(&inner, out);
 }
 
-pub fn decode_table(input: &mut Reader) -> Option<Table> {
+pub(crate) fn decode_table(input: &mut Reader) -> Option<Table> {
     let mut inner = Reader(input.long()?);
     let mut table = Table::new();
     while !inner.0.is_empty() {
@@ -230,26 +230,26 @@ pub fn decode_table(input: &mut Reader) -> Option<Table> {
 }
 
 /// The bytes not yet read.
-pub struct Reader<'a>(pub &'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
     }
 
-    pub fn number(&mut self, width: usize) -> Option<u64> {
+    pub(crate) fn number(&mut self, width: usize) -> Option<u64> {
         let bytes = self.take(width)?;
         Some(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
 
-    pub fn short(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn short(&mut self) -> Option<&'a [u8]> {
         let length = self.number(1)?;
         self.take(usize::try_from(length).ok()?)
     }
 
-    pub fn long(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn long(&mut self) -> Option<&'a [u8]> {
         let length = self.number(4)?;
         self.take(usize::try_from(length).ok()?)
     }
