@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use leveret::config::environment::Environment;
 use leveret::config::{Config, Origin, Sources};
 use leveret::ctl::Tool;
-use leveret::server::{Address, Handle, Server};
+use leveret::server::{Address, Handle, Hangup, Server};
 use leveret::storage::{Directory, Disk, repair};
 use logging::Log;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -318,6 +318,10 @@ fn raise_file_limit() {
 
 async fn serve_until_signal(config: Config, log: Log) -> ExitCode {
     let pid_file = config.pid_file.clone();
+    let hangup = match Hangup::catch() {
+        Ok(hangup) => hangup,
+        Err(error) => return fail(&error),
+    };
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error) => return fail(&error),
@@ -333,6 +337,7 @@ async fn serve_until_signal(config: Config, log: Log) -> ExitCode {
         Err(error) => return fail(&error),
     };
     let handle = server.handle();
+    hangup.reloads(&handle);
     handle.control_log(log);
     let address = handle.config().http;
     let shovels = leveret::shovel::Shovels::start(handle.clone());

@@ -203,6 +203,8 @@ pub struct Config {
     pub event_exchange: bool,
     /// A definitions file, read at the start and at each SIGHUP.
     pub load_definitions: Option<PathBuf>,
+    /// Definitions that whoever starts the node gives it, before those of a file.
+    pub definitions: Option<Map<String, Json>>,
     /// Whether definitions that have not changed since they were loaded are left alone at the start.
     pub skip_unchanged_definitions: bool,
     /// How often statistics are collected, in milliseconds.
@@ -283,6 +285,7 @@ impl Default for Config {
             tracing: false,
             event_exchange: false,
             load_definitions: None,
+            definitions: None,
             skip_unchanged_definitions: false,
             collect_statistics_interval_ms: 5000,
             rates_mode: RatesMode::default(),

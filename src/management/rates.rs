@@ -165,7 +165,7 @@ impl Rates {
     pub(super) fn start(handle: &Handle) -> Arc<Self> {
         let rates = Arc::new(Self::new());
         if handle.config().rates_mode != RatesMode::None {
-            tokio::spawn(Arc::clone(&rates).run(handle.clone()));
+            handle.spawn(Arc::clone(&rates).run(handle.clone()));
         }
         rates
     }

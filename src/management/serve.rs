@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -25,7 +25,7 @@ use super::body::MAX_BODY;
 use super::{Api, Local, metrics, router};
 use crate::config::HttpLimits;
 use crate::server::tls::{Certificates, Secured, Source};
-use crate::server::{Ends, HTTPS, HTTPS_PROMETHEUS, Handle, Listening, PROMETHEUS};
+use crate::server::{Ends, Entrance, HTTPS, HTTPS_PROMETHEUS, Handle, PROMETHEUS};
 use crate::shovel::Shovels;
 
 /// The API, bound to where it is served.
@@ -34,6 +34,7 @@ pub struct HttpServer {
     /// Where it listens without TLS.
     pub address: SocketAddr,
     router: Router,
+    handle: Handle,
 }
 
 /// Why it cannot be served; one line for a person.
@@ -53,23 +54,24 @@ impl std::error::Error for BindError {}
 /// # Errors
 /// An address that cannot be bound, certificates that cannot be served.
 pub async fn bind(handle: Handle, shovels: Shovels, address: SocketAddr) -> Result<HttpServer, BindError> {
-    let listener = listen(&handle, "http", address).await?;
-    let address = listener.1;
+    let (entrance, address) = listen(&handle, "http", address).await?;
     let over_tls = match handle.config().https_listener() {
         Some(address) => {
-            let certificates = Certificates::watch(Source::https(handle.config())).map_err(|error| BindError(error.to_string()))?;
+            let certificates = Certificates::read(Source::https(handle.config())).map_err(|error| BindError(error.to_string()))?;
+            handle.refresh(&certificates);
             let patience = Duration::from_millis(handle.config().handshake_timeout_ms);
             Some((listen(&handle, HTTPS, address).await?, Tls { certificates, patience, handle: handle.clone() }))
         }
         None => None,
     };
     let limits = (handle.config().http_limits, handle.config().https_limits);
-    let router = router(Api::new(handle, shovels)).layer(DefaultBodyLimit::max(MAX_BODY));
-    if let Some((listener, tls)) = over_tls {
-        tokio::spawn(accept(listener, Some(tls), limits.1, router.clone()));
+    let router = router(Api::new(handle.clone(), shovels)).layer(DefaultBodyLimit::max(MAX_BODY));
+    let served = |limits| Served { limits, router: router.clone(), handle: handle.clone() };
+    if let Some(((entrance, _), tls)) = over_tls {
+        handle.spawn(accept(entrance, Some(tls), served(limits.1)));
     }
-    tokio::spawn(accept(listener, None, limits.0, router.clone()));
-    Ok(HttpServer { address, router })
+    handle.spawn(accept(entrance, None, served(limits.0)));
+    Ok(HttpServer { address, router, handle })
 }
 
 impl HttpServer {
@@ -79,7 +81,7 @@ impl HttpServer {
     /// A socket that cannot be made, or that another process serves.
     pub async fn serve_commands(&self, path: &Path) -> std::io::Result<()> {
         let listener = bind_control(path).await?;
-        tokio::spawn(accept_local(listener, self.router.clone().layer(Extension(Local))));
+        self.handle.spawn(accept_local(listener, self.router.clone().layer(Extension(Local)), self.handle.clone()));
         Ok(())
     }
 }
@@ -104,12 +106,11 @@ async fn bind_control(path: &Path) -> std::io::Result<UnixListener> {
 /// # Errors
 /// An address that cannot be bound.
 pub async fn bind_metrics(handle: Handle, address: SocketAddr) -> Result<HttpServer, BindError> {
-    let listener = listen(&handle, PROMETHEUS, address).await?;
-    let address = listener.1;
+    let (entrance, address) = listen(&handle, PROMETHEUS, address).await?;
     let limits = handle.config().http_limits;
-    let router = metrics::open_router(handle);
-    tokio::spawn(accept(listener, None, limits, router.clone()));
-    Ok(HttpServer { address, router })
+    let router = metrics::open_router(handle.clone());
+    handle.spawn(accept(entrance, None, Served { limits, router: router.clone(), handle: handle.clone() }));
+    Ok(HttpServer { address, router, handle })
 }
 
 /// The same over TLS.
@@ -117,21 +118,19 @@ pub async fn bind_metrics(handle: Handle, address: SocketAddr) -> Result<HttpSer
 /// # Errors
 /// An address that cannot be bound, certificates that cannot be served.
 pub async fn bind_metrics_over_tls(handle: Handle, address: SocketAddr) -> Result<(), BindError> {
-    let certificates = Certificates::watch(Source::prometheus(handle.config())).map_err(|error| BindError(error.to_string()))?;
+    let certificates = Certificates::read(Source::prometheus(handle.config())).map_err(|error| BindError(error.to_string()))?;
+    handle.refresh(&certificates);
     let patience = Duration::from_millis(handle.config().handshake_timeout_ms);
-    let listener = listen(&handle, HTTPS_PROMETHEUS, address).await?;
-    let limits = handle.config().https_limits;
+    let (entrance, _) = listen(&handle, HTTPS_PROMETHEUS, address).await?;
     let tls = Tls { certificates, patience, handle: handle.clone() };
-    tokio::spawn(accept(listener, Some(tls), limits, metrics::open_router(handle)));
+    let served = Served { limits: handle.config().https_limits, router: metrics::open_router(handle.clone()), handle: handle.clone() };
+    handle.spawn(accept(entrance, Some(tls), served));
     Ok(())
 }
 
-async fn listen(handle: &Handle, protocol: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+async fn listen(handle: &Handle, protocol: &'static str, address: SocketAddr) -> Result<(Arc<Entrance>, SocketAddr), BindError> {
     let failed = |error: io::Error| BindError(format!("cannot listen for {} on {address}: {error}", name(protocol)));
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    handle.add_listening(Listening { protocol, address: address.into() });
-    Ok((listener, address))
+    handle.listen(protocol, address).await.map_err(failed)
 }
 
 /// What a protocol is called in a sentence.
@@ -142,18 +141,25 @@ fn name(protocol: &str) -> String {
     }
 }
 
-async fn accept((listener, address): (TcpListener, SocketAddr), tls: Option<Tls>, limits: HttpLimits, router: Router) {
+/// What is served, and within which limits.
+#[derive(Debug)]
+struct Served {
+    limits: HttpLimits,
+    router: Router,
+    handle: Handle,
+}
+
+async fn accept(entrance: Arc<Entrance>, tls: Option<Tls>, served: Served) {
+    let Served { limits, router, handle } = served;
     let room = Arc::new(Semaphore::new(limits.max_connections.unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS)));
     let patience = limits.request_timeout();
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let _ = stream.set_nodelay(true);
-                let local = stream.local_addr().unwrap_or(address);
+        match entrance.accept().await {
+            Ok((stream, peer, local)) => {
                 let router = router.clone().layer(Extension(ConnectInfo(peer))).layer(Extension(Ends { peer, local }));
                 let tls = tls.clone();
-                tokio::spawn(async move {
+                handle.spawn(async move {
                     match tls {
                         None => serve(stream, router, patience).await,
                         Some(tls) => match tls.agree(stream).await {
@@ -190,10 +196,10 @@ impl Tls {
     }
 }
 
-async fn accept_local(listener: UnixListener, router: Router) {
+async fn accept_local(listener: UnixListener, router: Router, handle: Handle) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(serve(stream, router.clone(), HttpLimits::default().request_timeout()))),
+            Ok((stream, _)) => drop(handle.spawn(serve(stream, router.clone(), HttpLimits::default().request_timeout()))),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a command");
                 tokio::time::sleep(Duration::from_millis(100)).await;

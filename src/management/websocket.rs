@@ -51,7 +51,8 @@ fn accept(api: Api, mut request: Request) -> Result<Response, Refusal> {
     }
     let secured = request.extensions().get::<Secured>().cloned();
     let upgraded = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move {
+    let handle = api.handle.clone();
+    handle.spawn(async move {
         let peer = ends.peer;
         let outcome = match upgraded.await {
             Ok(stream) => api.handle.serve_websocket(TokioIo::new(stream), ends, secured).await.map_err(|error| error.to_string()),

@@ -10,7 +10,7 @@
 mod standing;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::Shell;
 use super::clock::Clock;
-use super::inbox::{Administration, Asked, Inbox, Question, Submission};
+use super::inbox::{Administration, Asked, Inbox, Question, Submission, Watch};
 use super::journal::Journal;
 use super::outbox::{Leaves, Shared, spare_buffer};
 use super::storage::{Storage, Waiting};
@@ -45,6 +45,8 @@ struct State {
     loading: usize,
     /// Who is to be told when this round is safe.
     told: Vec<oneshot::Sender<()>>,
+    /// Who looks at the broker after each round.
+    watches: Vec<Watch>,
     /// Rounds so far.
     round: u64,
     /// Bytes of the messages of this virtual host, as the node knows them.
@@ -70,9 +72,6 @@ pub(super) struct BrokerLoop {
     room: Notify,
     clock: Clock,
     time: Arc<Time>,
-    /// Who is told when something has happened.
-    watchers: AtomicUsize,
-    happened: Notify,
     /// Where what happens to messages is told.
     journal: Option<Arc<Journal>>,
     shell: OnceLock<Weak<Shell>>,
@@ -97,6 +96,7 @@ impl BrokerLoop {
             keeper,
             loading: 0,
             told: Vec::new(),
+            watches: Vec::new(),
             round: 0,
             memory: 0,
         };
@@ -111,8 +111,6 @@ impl BrokerLoop {
             room: Notify::new(),
             clock: Clock::default(),
             time: Arc::clone(time),
-            watchers: AtomicUsize::new(0),
-            happened: Notify::new(),
             journal,
             shell: OnceLock::new(),
         }
@@ -220,23 +218,25 @@ impl BrokerLoop {
         told.await.expect("loops answer for as long as there is a runtime")
     }
 
-    /// Asks again whenever something has happened, until there is an answer.
+    /// Looks after whatever happens, until there is an answer. `None` when the node ends before that.
     pub(super) async fn until<T: Send + 'static>(
         self: &Arc<Self>,
-        question: impl Fn(&mut Asked<'_>) -> Option<T> + Send + Sync + 'static,
-    ) -> T {
-        let question = Arc::new(question);
-        let _watching = Watching::new(self);
-        loop {
-            let happened = self.happened.notified();
-            tokio::pin!(happened);
-            happened.as_mut().enable();
-            let question = Arc::clone(&question);
-            if let Some(answer) = self.ask(move |asked| question(asked)).await {
-                return answer;
+        mut question: impl FnMut(&mut Asked<'_>) -> Option<T> + Send + 'static,
+    ) -> Option<T> {
+        let (tell, told) = oneshot::channel();
+        let mut tell = Some(tell);
+        let watch = Watch(Box::new(move |asked| {
+            // Nobody waits any more.
+            if tell.as_ref().is_none_or(oneshot::Sender::is_closed) {
+                return true;
             }
-            happened.await;
-        }
+            let Some(answer) = question(asked) else { return false };
+            let _ = tell.take().map(|tell| tell.send(answer));
+            true
+        }));
+        self.inbox.lock().urgent.push_back(Submission::Watch(watch));
+        self.drive();
+        told.await.ok()
     }
 
     /// The time has been moved.
@@ -315,9 +315,6 @@ impl BrokerLoop {
                 continue;
             }
             let freed = self.handle_taken(&mut state, &mut to_flush);
-            if freed.happened && self.watchers.load(Ordering::Relaxed) > 0 {
-                self.happened.notify_waiters();
-            }
             let shell = self.shell.get().and_then(Weak::upgrade);
             if let Some(shell) = &shell {
                 // In the order of the rounds: what shrinks has grown before.
@@ -365,6 +362,13 @@ impl BrokerLoop {
         }
     }
 
+    /// What has happened to messages is in the journal from now on.
+    fn note_events(&self, state: &mut State) {
+        if let Some(journal) = &self.journal {
+            journal.append(&self.vhost, state.broker.take_events());
+        }
+    }
+
     fn handle_taken(&self, state: &mut State, to_flush: &mut Vec<(ConnectionId, Arc<Shared>)>) -> Freed {
         let now = self.time.now();
         let mut freed = Freed::default();
@@ -377,9 +381,7 @@ impl BrokerLoop {
         state.round += 1;
         state.broker.begin_round(state.round, self.safe.load(Ordering::Acquire));
         for submission in taken.drain(..) {
-            // Questions are no news, or whoever waits for an answer would be woken by asking.
-            freed.happened |= !matches!(submission, Submission::Ask(_) | Submission::Safe(_));
-            let State { broker, effects, connections, told, loading, .. } = &mut *state;
+            let State { broker, effects, connections, told, watches, loading, .. } = &mut *state;
             match submission {
                 Submission::Connected(id, shared, opened) => {
                     if id.index() >= connections.len() {
@@ -416,15 +418,19 @@ impl BrokerLoop {
                 Submission::Alarms(alarms) => broker.handle(now, Input::Alarms(alarms), effects),
                 Submission::Administer(wanted) => broker.handle(now, wanted.input(), effects),
                 Submission::Ask(Question(question)) => question(&mut Asked { broker, effects, now, connections, loading: *loading }),
+                Submission::Watch(watch) => watches.push(watch),
                 Submission::Safe(tell) => told.push(tell),
                 Submission::Tick => broker.handle(now, Input::Tick, effects),
                 Submission::Shutdown(reason) => broker.handle(now, Input::Shutdown(reason), effects),
             }
         }
         state.taken = taken;
-        if let Some(journal) = &self.journal {
-            // Before anybody is told.
-            journal.append(&self.vhost, state.broker.take_events());
+        // Before anybody is told.
+        self.note_events(state);
+        if !state.watches.is_empty() {
+            let State { broker, effects, connections, watches, loading, .. } = &mut *state;
+            watches.retain_mut(|Watch(look)| !look(&mut Asked { broker, effects, now, connections, loading: *loading }));
+            self.note_events(state);
         }
         state.hand_out(to_flush);
         self.clock.wake_at(state.broker.next_deadline());
@@ -432,28 +438,10 @@ impl BrokerLoop {
     }
 }
 
-/// Somebody waits for something to happen.
-struct Watching<'a>(&'a BrokerLoop);
-
-impl<'a> Watching<'a> {
-    fn new(broker_loop: &'a BrokerLoop) -> Self {
-        broker_loop.watchers.fetch_add(1, Ordering::SeqCst);
-        Self(broker_loop)
-    }
-}
-
-impl Drop for Watching<'_> {
-    fn drop(&mut self) {
-        self.0.watchers.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 /// What handling a round has freed.
 #[derive(Default)]
 struct Freed {
     bytes: usize,
-    /// Something that may have changed the virtual host.
-    happened: bool,
     connections: Vec<ConnectionId>,
 }
 

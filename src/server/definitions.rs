@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
-use tokio::signal::unix::Signal;
+use tokio::sync::watch;
 
 use super::inbox::Administration;
 use super::vhosts::ChangeError;
@@ -63,6 +63,19 @@ pub(super) fn load(config: &Config) -> Result<Definitions, StartError> {
     Definitions::load(path, &config.default_vhost).map_err(|error| StartError(error.to_string()))
 }
 
+/// # Errors
+/// Something that RabbitMQ would refuse.
+pub(super) fn given(config: &Config) -> Result<Definitions, StartError> {
+    let Some(sections) = &config.definitions else { return Ok(Definitions::default()) };
+    let definitions = Definitions::read(sections.clone(), Some(&config.default_vhost));
+    definitions.refused.as_ref().map_or(Ok(()), |refused| Err(refused_as_given(refused)))?;
+    Ok(definitions)
+}
+
+pub(super) fn refused_as_given(refused: &Refused) -> StartError {
+    StartError(format!("definitions: {refused}"))
+}
+
 /// Whether the node has taken in this very file before and is not to do so again.
 pub(super) fn are_known(definitions: &Definitions, node: &Node, config: &Config) -> bool {
     let known = node.global_parameters.get(DIGEST).and_then(Json::as_str);
@@ -88,9 +101,9 @@ pub(super) async fn set_up(definitions: &Definitions, shell: &Arc<Shell>) -> Res
     shell.remember(definitions).await.map_err(|error| StartError(error.to_string()))
 }
 
-/// Loads the file again whenever the process is told to. A file that is refused changes nothing.
-pub(super) async fn reload(mut hangup: Signal, mut current: Definitions, shell: Arc<Shell>) {
-    while hangup.recv().await.is_some() {
+/// Loads the file again whenever the node is told to. A file that is refused changes nothing.
+pub(super) async fn reload(mut told: watch::Receiver<()>, mut current: Definitions, shell: Arc<Shell>) {
+    while told.changed().await.is_ok() {
         if shell.config.load_definitions.is_none() {
             tracing::info!("SIGHUP: load_definitions is not set, so there is nothing to load again");
             continue;

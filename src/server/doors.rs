@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use super::listener::{Listener, Listening};
+use super::listener::{Entrance, Listener, Listening};
 use super::{Shell, StartError};
 
 /// All places where clients come in, open or not.
@@ -14,21 +14,23 @@ pub(super) struct Doors(tokio::sync::Mutex<Vec<Door>>);
 #[derive(Debug)]
 struct Door {
     listening: Listening,
-    /// Who waits for clients there and has the socket; `None` while it is closed.
-    accepting: Option<JoinHandle<()>>,
+    /// The socket, and who waits for clients there; `None` while it is closed.
+    accepting: Option<(Arc<Entrance>, JoinHandle<()>)>,
 }
 
 impl Door {
     fn open(&mut self, listener: Listener, shell: &Arc<Shell>) {
-        self.accepting = Some(tokio::spawn(listener.accept(Arc::clone(shell))));
+        let entrance = Arc::clone(&listener.entrance);
+        shell.entrances.lock().push(Arc::clone(&entrance));
+        self.accepting = Some((entrance, shell.tasks.spawn(listener.accept(Arc::clone(shell)))));
     }
 
     /// When this returns, whoever connects is refused.
-    async fn close(&mut self) {
-        if let Some(accepting) = self.accepting.take() {
+    fn close(&mut self, shell: &Shell) {
+        if let Some((entrance, accepting)) = self.accepting.take() {
+            entrance.close();
             accepting.abort();
-            // It is over when the task has given up its socket.
-            let _ = accepting.await;
+            shell.entrances.lock().retain(|other| !Arc::ptr_eq(other, &entrance));
         }
     }
 }
@@ -55,7 +57,7 @@ impl Shell {
         let mut outcome = Ok(());
         for door in doors.iter_mut() {
             if self.controls.turns_away() {
-                door.close().await;
+                door.close(self);
             } else if door.accepting.is_none() {
                 match Listener::again(&door.listening, &self.config.tcp_options).await {
                     Ok(listener) => door.open(listener, self),

@@ -1,22 +1,24 @@
 //! A running node, as those see it who look after it: the HTTP API, metrics, commands.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value as Json};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixStream;
+use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::attempts::{AttemptSource, Attempted, Protocol};
 use super::definitions::ImportError;
 use super::inbox::Asked;
-use super::listener::{Ends, Listening};
-use super::tls::{self, Secured, TlsError, Validity};
+use super::listener::{Ends, Entrance, Listening};
+use super::tls::{self, Certificates, Secured, TlsError, Validity};
 use super::vhosts::ChangeError;
 use super::{Shell, listener, salt};
-use crate::broker::{Alarms, Input};
+use crate::broker::{Alarms, Broker, Input};
 use crate::config::Config;
 use crate::config::definitions::Definitions;
 use crate::node::handshake::Trusted;
@@ -139,9 +141,37 @@ impl Handle {
         self.0.listening.lock().clone()
     }
 
-    /// Tells about a listener that somebody else looks after.
-    pub fn add_listening(&self, listening: Listening) {
-        self.0.listening.lock().push(listening);
+    /// Listens for somebody else, who has what comes in served for as long as the node runs.
+    ///
+    /// # Errors
+    /// An address that cannot be bound.
+    pub async fn listen(&self, protocol: &'static str, address: SocketAddr) -> std::io::Result<(Arc<Entrance>, SocketAddr)> {
+        // This sets SO_REUSEADDR.
+        let (entrance, address) = Entrance::new(TcpListener::bind(address).await?)?;
+        self.0.listening.lock().push(Listening { protocol, address: address.into() });
+        let entrance = Arc::new(entrance);
+        self.0.entrances.lock().push(Arc::clone(&entrance));
+        Ok((entrance, address))
+    }
+
+    /// Has something done beside all else, for no longer than the node runs.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.0.tasks.spawn(work)
+    }
+
+    /// Has the definitions file and certificates read again. What is refused changes nothing, and is logged.
+    pub fn reload(&self) {
+        self.0.reload.send_replace(());
+    }
+
+    /// Told whenever files are to be read again.
+    pub(super) fn on_reload(&self) -> watch::Receiver<()> {
+        self.0.reload.subscribe()
+    }
+
+    /// From now on these are read again with all else.
+    pub fn refresh(&self, certificates: &Arc<Certificates>) {
+        self.spawn(Arc::clone(certificates).reload(self.on_reload()));
     }
 
     /// Attempts to log in since they were last reset.
@@ -195,8 +225,26 @@ impl Handle {
     pub fn connect(&self, user: Arc<str>, may_everything: bool) -> std::io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
         let trusted = Trusted { user, may_everything };
-        tokio::spawn(listener::serve_own(theirs, trusted, Arc::clone(&self.0)));
+        self.spawn(listener::serve_own(theirs, trusted, Arc::clone(&self.0)));
         Ok(ours)
+    }
+
+    /// A connection of a client in this process, which says who it is as all others do. The stream does not block.
+    ///
+    /// # Errors
+    /// When nobody is let in, or there can be no more sockets.
+    pub fn admit(&self) -> std::io::Result<std::os::unix::net::UnixStream> {
+        listener::admit(&self.0)
+    }
+
+    /// Waits until something is so in a virtual host, which is looked at after whatever happens there. `None` when there is no such
+    /// virtual host, or when the node ends before that.
+    pub async fn wait<T: Send + 'static>(
+        &self,
+        vhost: &str,
+        mut condition: impl FnMut(&Broker) -> Option<T> + Send + 'static,
+    ) -> Option<T> {
+        self.0.broker_loop(vhost)?.until(move |asked| condition(asked.broker())).await
     }
 
     /// Serves AMQP over WebSocket to its end, with a client that has been told that it may begin. `secured` is what TLS below HTTP has

@@ -32,6 +32,7 @@ pub(super) enum Submission {
     Tick,
     Administer(Administration),
     Ask(Question),
+    Watch(Watch),
     /// Somebody waits until what was written down by now is safe.
     Safe(tokio::sync::oneshot::Sender<()>),
     Shutdown(&'static str),
@@ -52,6 +53,7 @@ impl Submission {
             | Self::Administer(_)
             | Self::Ask(_)
             | Self::Safe(_)
+            | Self::Watch(_)
             | Self::Shutdown(_) => true,
             Self::Connected(..)
             | Self::Received { .. }
@@ -71,6 +73,15 @@ pub(super) struct Question(pub(super) Box<dyn FnOnce(&mut Asked<'_>) + Send>);
 impl std::fmt::Debug for Question {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Question")
+    }
+}
+
+/// Somebody who waits for something to be so: looks, and says whether that was the last time.
+pub(super) struct Watch(pub(super) Box<dyn FnMut(&mut Asked<'_>) -> bool + Send>);
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
     }
 }
 

@@ -1,16 +1,19 @@
 //! Where clients come in: TCP, TCP with TLS, sockets of this machine, and WebSocket, of which HTTP makes the beginning.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use super::connection::{self, Arrival};
@@ -54,6 +57,8 @@ impl fmt::Display for Address {
 pub(super) const SSL: &str = "amqp/ssl";
 /// Bytes that a connection over WebSocket passes on at once, each way.
 const PASSED_AT_ONCE: usize = 32 * 1024;
+/// Both ends of who comes from this machine over no network.
+const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The HTTP API over TLS.
 pub const HTTPS: &str = "https";
 /// The metrics, and the same over TLS.
@@ -72,12 +77,65 @@ impl Listening {
 enum Door {
     Tcp(TcpListener),
     Unix(UnixListener),
+    Closed,
+}
+
+/// A socket that listens, and that can be closed while it is waited for clients.
+#[derive(Debug)]
+pub struct Entrance(Mutex<Door>);
+
+impl Entrance {
+    /// With its address.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn new(listener: TcpListener) -> io::Result<(Self, SocketAddr)> {
+        let address = listener.local_addr()?;
+        Ok((Self(Mutex::new(Door::Tcp(listener))), address))
+    }
+
+    /// The next client over TCP, with its end and ours. Once this is closed, none comes.
+    ///
+    /// # Errors
+    /// The system's: most are of the moment.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {
+        match self.next().await? {
+            (Socket::Tcp(stream), peer, local) => {
+                let _ = stream.set_nodelay(true);
+                Ok((stream, peer, local))
+            }
+            (Socket::Unix(_), ..) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// A socket with the client's end and ours.
+    async fn next(&self) -> io::Result<(Socket, SocketAddr, SocketAddr)> {
+        poll_fn(|context| match &*self.0.lock() {
+            Door::Tcp(listener) => listener.poll_accept(context).map(|accepted| {
+                let (stream, peer) = accepted?;
+                // A socket that has been closed by now has no address any more.
+                let local = stream.local_addr().or_else(|_| listener.local_addr())?;
+                Ok((Socket::Tcp(stream), peer, local))
+            }),
+            // Whoever reaches it is on this machine.
+            Door::Unix(listener) => listener.poll_accept(context).map_ok(|(stream, _)| (Socket::Unix(stream), HERE, HERE)),
+            Door::Closed => Poll::Pending,
+        })
+        .await
+    }
+
+    /// From now on the address is free.
+    pub(super) fn close(&self) {
+        *self.0.lock() = Door::Closed;
+    }
 }
 
 /// A place where clients come in.
 #[derive(Debug)]
 pub(super) struct Listener {
-    door: Door,
+    pub(super) entrance: Arc<Entrance>,
+    /// As RabbitMQ calls it.
+    kind: &'static str,
     pub(super) listening: Listening,
 }
 
@@ -114,9 +172,9 @@ impl Listener {
 
 fn tcp(address: SocketAddr, protocol: &'static str, options: &TcpOptions) -> Result<Listener, StartError> {
     let failed = |error: io::Error| StartError(format!("cannot listen for AMQP on {address}: {error}"));
-    let listener = bound(address, options).map_err(failed)?;
-    let address = Address::Ip(listener.local_addr().map_err(failed)?);
-    Ok(Listener { door: Door::Tcp(listener), listening: Listening { protocol, address } })
+    let (entrance, address) = bound(address, options).and_then(Entrance::new).map_err(failed)?;
+    let kind = if protocol == SSL { "TLS (SSL)" } else { "TCP" };
+    Ok(Listener { entrance: Arc::new(entrance), kind, listening: Listening { protocol, address: address.into() } })
 }
 
 /// Whoever is accepted has the options of the socket that listens.
@@ -142,7 +200,8 @@ async fn unix(path: &Path) -> Result<Listener, StartError> {
         bound => bound,
     };
     let listening = Listening { protocol: "amqp", address: Address::Path(path.to_owned()) };
-    Ok(Listener { door: Door::Unix(bound.map_err(failed)?), listening })
+    let entrance = Entrance(Mutex::new(Door::Unix(bound.map_err(failed)?)));
+    Ok(Listener { entrance: Arc::new(entrance), kind: "unix socket", listening })
 }
 
 async fn is_left_over(path: &Path) -> bool {
@@ -158,41 +217,18 @@ pub(super) fn clear(listening: &Listening) {
 }
 
 impl Listener {
-    /// A socket with the client's end and ours.
-    async fn next(&self) -> io::Result<(Socket, SocketAddr, SocketAddr)> {
-        match &self.door {
-            Door::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                // A socket that has been closed by now has no address any more.
-                let local = stream.local_addr().or_else(|_| listener.local_addr())?;
-                Ok((Socket::Tcp(stream), peer, local))
-            }
-            Door::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
-                // Whoever reaches it is on this machine.
-                let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-                Ok((Socket::Unix(stream), here, here))
-            }
-        }
-    }
-
     /// Accepts for as long as the node runs.
     pub(super) async fn accept(self, shell: Arc<Shell>) {
-        let kind = match (&self.door, self.listening.protocol) {
-            (Door::Unix(_), _) => "unix socket",
-            (Door::Tcp(_), SSL) => "TLS (SSL)",
-            (Door::Tcp(_), _) => "TCP",
-        };
         // In RabbitMQ's words, which test containers wait for.
-        tracing::info!("started {kind} listener on {}", self.listening.address);
+        tracing::info!("started {} listener on {}", self.kind, self.listening.address);
         loop {
-            match self.next().await {
+            match self.entrance.next().await {
                 Ok((socket, peer, local)) => {
                     if shell.stopping.load(Ordering::SeqCst) || shell.controls.turns_away() {
                         continue;
                     }
                     let guest = Guest { socket, peer, local, counted: Counted::new(&shell) };
-                    tokio::spawn(guest.welcome(self.listening.protocol == SSL));
+                    shell.tasks.spawn(guest.welcome(self.listening.protocol == SSL));
                 }
                 Err(error) => {
                     // Out of file descriptors, mostly: trying again at once would only burn a core.
@@ -249,12 +285,29 @@ fn encrypted(socket: Socket, shell: &Shell) -> io::Result<Transport> {
     Ok(Transport::layered(socket, Box::new(layer)))
 }
 
+/// Lets in a client of this process, as one that comes over the network: what it gets is its end.
+///
+/// # Errors
+/// When nobody is let in, or there can be no more sockets.
+pub(super) fn admit(shell: &Arc<Shell>) -> io::Result<std::os::unix::net::UnixStream> {
+    if shell.stopping.load(Ordering::SeqCst) || shell.controls.turns_away() {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    let (theirs, ours) = std::os::unix::net::UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    ours.set_nonblocking(true)?;
+    // Theirs may be used on another runtime.
+    let _runtime = shell.tasks.runtime().enter();
+    let guest = Guest { socket: Socket::Unix(UnixStream::from_std(ours)?), peer: HERE, local: HERE, counted: Counted::new(shell) };
+    shell.tasks.spawn(guest.welcome(false));
+    Ok(theirs)
+}
+
 /// Serves the node's own end of a connection to itself.
 pub(super) async fn serve_own(stream: UnixStream, trusted: Trusted, shell: Arc<Shell>) {
-    let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let handshake_ends = Instant::now() + Duration::from_millis(shell.config.handshake_timeout_ms);
     let transport = Transport::Plain(Socket::Unix(stream));
-    let arrival = Arrival { transport, peer: here, local: here, handshake_ends, trusted: Some(trusted), secured: None };
+    let arrival = Arrival { transport, peer: HERE, local: HERE, handshake_ends, trusted: Some(trusted), secured: None };
     connection::serve(arrival, shell).await;
 }
 
@@ -279,7 +332,8 @@ where
     let handshake_ends = Instant::now() + Duration::from_millis(shell.config.handshake_timeout_ms);
     let transport = Transport::layered(Socket::Unix(near), Box::new(WebSocket::default()));
     let arrival = Arrival { transport, peer: ends.peer, local: ends.local, handshake_ends, trusted: None, secured };
-    let mut serving = tokio::spawn(async move {
+    let tasks = Arc::clone(&shell.tasks);
+    let mut serving = tasks.spawn(async move {
         connection::serve(arrival, shell).await;
         drop(counted);
     });

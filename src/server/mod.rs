@@ -1,5 +1,6 @@
 //! The shell: sockets, tasks, timers, signals around the core. Everything that can block or fail lives here.
 
+mod alarms;
 mod attempts;
 mod authentication;
 mod broker_loop;
@@ -15,7 +16,9 @@ mod listener;
 mod node_file;
 mod outbox;
 mod ready_file;
+mod signals;
 mod storage;
+mod tasks;
 mod testing;
 mod time;
 pub mod tls;
@@ -28,10 +31,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::broker::{Alarms, Broker, Effects, Input, Settings, Timestamp};
+use crate::broker::{Alarms, Broker, Effects, INTERNAL_USER, Input, Settings, Timestamp};
 use crate::config::{self, Config};
 use crate::node::Node;
 use crate::node::alarms::Watermark;
@@ -50,6 +52,7 @@ use journal::Journal;
 use node_file::NodeFile;
 use outbox::Held;
 use storage::Storage;
+use tasks::Tasks;
 use time::Time;
 use tls::Certificates;
 use vhosts::Admitted;
@@ -60,18 +63,15 @@ pub use definitions::ImportError;
 pub use handle::{Disk, Handle, Memory};
 pub use inbox::Asked;
 pub use journal::{Extent, Recorded};
-pub use listener::{Address, Ends, HTTPS, HTTPS_PROMETHEUS, Listening, PROMETHEUS};
+pub use listener::{Address, Ends, Entrance, HTTPS, HTTPS_PROMETHEUS, Listening, PROMETHEUS};
 pub use outbox::Wire;
+pub use signals::{Hangup, stop_signal};
 pub use testing::{
     Advance, AdvanceError, ClockView, EVENT_KEYS, Filter, Fire, Keep, Left, LeftInQueue, Open, Saved, TestError, Unconfirmed, Unsynced,
     values_of,
 };
 pub use vhosts::ChangeError;
 
-/// How often the room on the disk is looked at.
-const DISK_CHECK: Duration = Duration::from_secs(1);
-/// How long it is not tried again to put transient messages on the disk when there were none, in milliseconds.
-const SPILL_RESTS_MS: u64 = 100;
 /// How long a stop waits for connections to say goodbye.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
@@ -134,6 +134,9 @@ struct Shell {
     /// Told when a connection ends.
     ended: Notify,
     stopping: AtomicBool,
+    tasks: Arc<Tasks>,
+    /// Told when files are to be read again: definitions, certificates.
+    reload: watch::Sender<()>,
     /// What TLS is served with, where it is.
     certificates: Option<Arc<Certificates>>,
     started: SystemTime,
@@ -143,6 +146,8 @@ struct Shell {
     testing: testing::Testing,
     doors: Doors,
     listening: Mutex<Vec<Listening>>,
+    /// To be closed in the end.
+    entrances: Mutex<Vec<Arc<Entrance>>>,
 }
 
 impl Shell {
@@ -159,138 +164,45 @@ impl Shell {
         self.loops.read().iter().find(|l| l.vhost() == vhost).cloned()
     }
 
-    /// Memory in use may have crossed the watermark.
-    fn check_memory(&self) {
-        let (used, changed) = {
-            let mut watermark = self.watermark.lock();
-            // Looked at, decided and noted under one lock: who comes last has seen the last, and that is what stays.
-            let used = self.held.bytes() + self.queued();
-            let changed = watermark.update(used);
-            if let Some(raised) = changed {
-                self.alarm.store(raised, Ordering::SeqCst);
-            }
-            (used, changed)
-        };
-        if used > self.controls.paging_limit() {
-            self.spill_transient();
-        }
-        if let Some(raised) = changed {
-            self.announce(raised, used);
-        }
-    }
-
-    /// Transient messages are put on the disk, a portion at a time and not more often than helps.
-    fn spill_transient(&self) {
-        if !self.storage.as_ref().is_some_and(|storage| storage.has_spilled()) {
-            return;
-        }
-        let now = self.time.now().0;
-        // What was asked for last has been done by now; if it was in vain, so would this be for a while.
-        if now >= self.spill_rests_until.load(Ordering::Relaxed) && !self.spill_asked.swap(true, Ordering::Relaxed) {
-            self.loops().iter().for_each(BrokerLoop::spill_transient);
-        }
-    }
-
-    /// Transient messages were to be put on the disk; whether there were any.
-    fn spill_answered(&self, any: bool) {
-        if !any {
-            self.spill_rests_until.store(self.time.now().0.saturating_add(SPILL_RESTS_MS), Ordering::Relaxed);
-        }
-        self.spill_asked.store(false, Ordering::Relaxed);
-    }
-
     /// The loop of a virtual host, by its number in the storage.
     fn loop_numbered(&self, number: u32) -> Option<Arc<BrokerLoop>> {
         let of = |loops: &[Arc<BrokerLoop>]| loops.iter().find(|l| l.number() == Some(number)).cloned();
         of(&self.loops.read()).or_else(|| of(&self.retired.lock()))
     }
 
-    /// The disk fails, or works again.
-    fn disk_fails(&self, fails: bool) {
-        self.disk_fails.store(fails, Ordering::SeqCst);
-        self.spread_alarms();
-    }
-
-    /// Looks now and then how much room the disk has (behaviour O6).
-    async fn watch_disk(self: Arc<Self>) {
-        let mut each = tokio::time::interval(DISK_CHECK);
-        while self.storage.is_some() {
-            each.tick().await;
-            self.check_disk();
-        }
-    }
-
-    /// The room on the disk may have crossed its limit.
-    fn check_disk(&self) {
-        let Some(storage) = &self.storage else { return };
-        if !self.controls.monitors_disk() {
-            return;
-        }
-        let limit = self.controls.disk_free_limit();
-        let free = match storage.free_bytes() {
-            Ok(free) => free,
-            Err(error) => return tracing::error!("cannot tell how much room the disk has: {error}"),
-        };
-        let short = free < limit;
-        if short != self.disk_short.swap(short, Ordering::SeqCst) {
-            if short {
-                tracing::warn!(free, limit, "free disk space is below its limit: publishers are blocked");
-            } else {
-                tracing::info!(free, limit, "disk alarm cleared");
-            }
-            self.spread_alarms();
-        }
-    }
-
-    /// Tells all loops what the node is short of, if that has changed.
-    fn spread_alarms(&self) {
-        let mut known = self.alarms.lock();
-        let (memory, disk) = self.forced();
-        let disk = disk || self.disk_fails.load(Ordering::SeqCst) || self.disk_short.load(Ordering::SeqCst);
-        let alarms = Alarms { memory: memory || self.alarm.load(Ordering::SeqCst), disk };
-        if std::mem::replace(&mut *known, alarms) == alarms {
-            return;
-        }
-        // Under the lock, so that every loop hears of the last change last.
-        let loops = self.loops();
-        loops.iter().for_each(|broker_loop| broker_loop.push_alarms(alarms));
-        self.alarms_told.send_replace(alarms);
-        drop(known);
-        loops.iter().for_each(BrokerLoop::poke);
-    }
-
-    /// Bytes that queues hold, and that consumers can drain.
-    fn queued(&self) -> u64 {
-        self.queued.load(Ordering::Relaxed)
-    }
-
     /// Has everything written that is to survive, and nothing after that.
     async fn stop_storage(&self) {
         if let Some(storage) = &self.storage {
-            for broker_loop in self.loops().iter() {
-                broker_loop.administer(Administration::Settle);
-            }
+            self.settle();
             let storage = Arc::clone(storage);
             // The log's thread writes to sockets, which belong to this runtime: it is not to be kept waiting.
             let _ = tokio::task::spawn_blocking(move || storage.stop()).await;
         }
     }
 
-    fn announce(&self, memory: bool, used: u64) {
-        let limit = self.controls.memory_limit();
-        if memory {
-            tracing::warn!(used, limit, "memory watermark exceeded: publishers are blocked");
-        } else {
-            tracing::info!(used, limit, "memory alarm cleared");
+    /// Nothing more comes: who takes it from here is to have all that it needs.
+    fn settle(&self) {
+        for broker_loop in self.loops().iter() {
+            broker_loop.administer(Administration::Settle);
         }
-        if !memory {
-            self.alarm_ended.notify_waiters();
+    }
+
+    /// Lets nobody in any more, and closes every connection.
+    fn say_goodbye(&self) {
+        if self.stopping.swap(true, Ordering::SeqCst) {
+            return;
         }
-        self.spread_alarms();
+        for entrance in self.entrances.lock().drain(..) {
+            entrance.close();
+        }
+        for broker_loop in self.loops().iter() {
+            broker_loop.shutdown("broker forced connection closure with reason 'shutdown'");
+        }
     }
 }
 
-/// A running broker.
+/// A running broker, on the runtime that it was started on. Nothing of it is shared with another one in the process, no signal is caught.
+/// Dropping it cuts off who is connected, after telling them; [`Server::stop`] lets them say goodbye.
 #[derive(Debug)]
 pub struct Server {
     shell: Arc<Shell>,
@@ -300,12 +212,12 @@ impl Server {
     /// Builds the node, then binds its listener: who can connect is served.
     ///
     /// # Errors
-    /// A definitions file that is refused, an address that cannot be bound, signals that cannot be caught.
+    /// A definitions file that is refused, an address that cannot be bound.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let hangup = hangup_signal()?;
         config.authn().map_err(StartError)?;
         let mut node = config.node();
         let node_file = config.data_dir.as_deref().map(NodeFile::in_directory);
+        let given = definitions::given(&config)?;
         let definitions = definitions::load(&config)?;
         let is_first_start = match &node_file {
             Some(file) => !file.read(&mut node)?,
@@ -314,6 +226,7 @@ impl Server {
         if is_first_start {
             first_start(&mut node, &config)?;
         }
+        definitions::apply_to(&given, &mut node).map_err(|refused| definitions::refused_as_given(&refused))?;
         let are_known = definitions::are_known(&definitions, &node, &config);
         if !are_known {
             definitions::apply_to(&definitions, &mut node).map_err(|refused| definitions::refusal(&config, &refused))?;
@@ -372,6 +285,8 @@ impl Server {
             connections: AtomicUsize::new(0),
             ended: Notify::new(),
             stopping: AtomicBool::new(false),
+            tasks: Tasks::new(),
+            reload: watch::Sender::default(),
             certificates,
             started: SystemTime::now(),
             time,
@@ -379,27 +294,35 @@ impl Server {
             testing: testing::Testing::default(),
             doors: Doors::default(),
             listening: Mutex::default(),
+            entrances: Mutex::default(),
             config,
         });
+        // What has been started ends if the rest cannot be.
+        let server = Self { shell: Arc::clone(&shell) };
         let retired = shell.retired.lock().clone();
         for broker_loop in shell.loops().iter().chain(&retired) {
             shell.run_loop(Arc::clone(broker_loop));
         }
         if let Some(opened) = opened {
             opened.run(&shell)?;
-            tokio::spawn(Arc::clone(&shell).watch_disk());
+            shell.tasks.spawn(Arc::clone(&shell).watch_disk());
         }
         for broker_loop in shell.loops().iter().chain(&retired) {
             // What has happened so far is written down.
             broker_loop.tick();
         }
-        if !are_known && let Err(error) = definitions::set_up(&definitions, &shell).await {
-            shell.stop_storage().await;
-            return Err(error);
+        let set_up = shell.set_up(&given.policies, &given.declarations, INTERNAL_USER).await;
+        set_up.map_err(|refused| definitions::refused_as_given(&refused))?;
+        if !are_known {
+            definitions::set_up(&definitions, &shell).await?;
         }
-        tokio::spawn(definitions::reload(hangup, definitions, Arc::clone(&shell)));
+        let handle = server.handle();
+        shell.tasks.spawn(definitions::reload(handle.on_reload(), definitions, Arc::clone(&shell)));
+        if let Some(certificates) = &shell.certificates {
+            handle.refresh(certificates);
+        }
         shell.open_doors(listener::open(&shell.config).await?).await;
-        Ok(Self { shell })
+        Ok(server)
     }
 
     /// Where AMQP and metrics are served.
@@ -445,12 +368,9 @@ impl Server {
         Handle(Arc::clone(&self.shell))
     }
 
-    /// Closes every connection with 320 and returns when all are gone, or after three seconds.
+    /// Closes every connection with 320, and returns when all are gone, or after three seconds, and nothing of the broker runs any more.
     pub async fn stop(&self) {
-        self.shell.stopping.store(true, Ordering::SeqCst);
-        for broker_loop in self.shell.loops().iter() {
-            broker_loop.shutdown("broker forced connection closure with reason 'shutdown'");
-        }
+        self.shell.say_goodbye();
         let all_gone = async {
             while self.shell.connections.load(Ordering::SeqCst) > 0 {
                 self.shell.ended.notified().await;
@@ -461,29 +381,31 @@ impl Server {
             tracing::warn!("connections did not close in time");
         }
         self.shell.stop_storage().await;
+        self.shell.tasks.end();
+        self.shell.tasks.gone().await;
     }
 }
 
-/// Catches SIGTERM and SIGINT from now on; what it returns is done when the process is asked to stop by one of them.
-///
-/// # Errors
-/// When signals cannot be caught.
-pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let mut term = signal(SignalKind::terminate())?;
-    let mut int = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.shell.tasks.are_over() {
+            return;
         }
-    })
+        // What is written here and now may have to go on in tasks.
+        let runtime = self.shell.tasks.runtime().clone();
+        let _runtime = runtime.enter();
+        self.shell.say_goodbye();
+        self.listening().iter().for_each(listener::clear);
+        if let Some(storage) = &self.shell.storage {
+            self.shell.settle();
+            // Its threads wait for nobody, so that this is a matter of one write and one sync.
+            storage.stop();
+        }
+        self.shell.tasks.end();
+    }
 }
 
-fn hangup_signal() -> Result<Signal, StartError> {
-    signal(SignalKind::hangup()).map_err(|error| StartError(format!("cannot catch SIGHUP: {error}")))
-}
-
-/// Reads the certificates, now and at each SIGHUP, if anything is served over TLS.
+/// Reads the certificates, if anything is served over TLS.
 fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, StartError> {
     if config.ssl_listeners().is_empty() {
         return Ok(None);

@@ -69,14 +69,16 @@ enum Part {
 
 #[derive(Debug)]
 pub(super) struct Storage {
-    place: Place,
+    /// `None` once it has been given up, for who has it next.
+    place: Mutex<Option<Place>>,
     fsync: Fsync,
     backlog: Mutex<Backlog>,
     arrived: Condvar,
     /// Bytes in the backlog and in what is being written.
     unwritten: AtomicUsize,
     spare: Mutex<Vec<Vec<u8>>>,
-    loads: Mutex<Sender<(u32, Load)>>,
+    /// `None` once nothing is read any more.
+    loads: Mutex<Option<Sender<(u32, Load)>>>,
     work: Mutex<Sender<Work>>,
     /// Log files that wait to be folded.
     unfolded: Mutex<usize>,
@@ -122,13 +124,13 @@ pub(super) fn open(place: Place, fsync: Fsync, vhosts: &[Arc<str>]) -> Result<Op
     let (loads, requested) = channel();
     let (work, to_do) = channel();
     let storage = Arc::new(Storage {
-        place,
+        place: Mutex::new(Some(place)),
         fsync,
         backlog: Mutex::default(),
         arrived: Condvar::new(),
         unwritten: AtomicUsize::new(0),
         spare: Mutex::default(),
-        loads: Mutex::new(loads),
+        loads: Mutex::new(Some(loads)),
         work: Mutex::new(work),
         unfolded: Mutex::new(0),
         folded: Condvar::new(),
@@ -171,8 +173,7 @@ impl Opened {
             spawn("mover", move || folder.keep_tidy(mover, &to_do))?,
             spawn("reader", move || fetcher.read_back(&reader, &requested))?,
         ];
-        // The reader ends with the process: it only reads.
-        storage.threads.lock().extend(threads.into_iter().take(2));
+        storage.threads.lock().extend(threads);
         Ok(())
     }
 }
@@ -200,8 +201,9 @@ impl Storage {
 
     /// Asks for messages, which come to the loop.
     pub(super) fn load(&self, vhost: u32, load: Load) {
-        // The reader is there for as long as the node is.
-        let _ = self.loads.lock().send((vhost, load));
+        if let Some(loads) = &*self.loads.lock() {
+            let _ = loads.send((vhost, load));
+        }
     }
 
     /// Takes transient messages that memory has no room for.
@@ -236,16 +238,21 @@ impl Storage {
 
     /// Bytes that are free where the data directory is.
     pub(super) fn free_bytes(&self) -> std::io::Result<u64> {
-        self.place.disk.free_bytes()
+        match &*self.place.lock() {
+            Some(place) => place.disk.free_bytes(),
+            None => Err(std::io::ErrorKind::NotFound.into()),
+        }
     }
 
-    /// Writes what is left and ends the threads.
+    /// Writes what is left, ends the threads, and gives the directory up.
     pub(super) fn stop(&self) {
         self.backlog.lock().stops = true;
         self.arrived.notify_one();
+        *self.loads.lock() = None;
         for thread in std::mem::take(&mut *self.threads.lock()) {
             let _ = thread.join();
         }
+        *self.place.lock() = None;
     }
 
     /// The process dies, as far as the disk can tell: what was not written is lost, and of what was not synced as much as is said.
@@ -254,6 +261,7 @@ impl Storage {
     /// # Errors
     /// A disk that is damaged; nothing is written any more then.
     pub(super) fn crash(self: &Arc<Self>, unsynced: Unsynced, vhosts: &[Arc<str>]) -> Result<Opened, StartError> {
+        let place = self.place.lock().clone().ok_or_else(|| StartError("the node stops".to_owned()))?;
         {
             let mut backlog = self.backlog.lock();
             backlog.dies = true;
@@ -262,7 +270,7 @@ impl Storage {
         let (loads, requested) = channel();
         let (work, to_do) = channel();
         // Who waits at the other ends of the former ones hears that nothing comes any more.
-        *self.loads.lock() = loads;
+        *self.loads.lock() = Some(loads);
         *self.work.lock() = work;
         self.arrived.notify_all();
         self.folded.notify_all();
@@ -273,10 +281,10 @@ impl Storage {
         self.unwritten.store(0, Ordering::Relaxed);
         self.spilling.store(0, Ordering::Relaxed);
         *self.unfolded.lock() = 0;
-        if let Some(disk) = &self.place.forgetful {
+        if let Some(disk) = &place.forgetful {
             disk.crash(unsynced);
         }
-        let recovered = self.place.recover(self.fsync, vhosts)?;
+        let recovered = place.recover(self.fsync, vhosts)?;
         Ok(Opened::new(Arc::clone(self), recovered, requested, to_do))
     }
 

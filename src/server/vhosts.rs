@@ -90,7 +90,7 @@ impl Shell {
     /// Sets a loop going.
     pub(super) fn run_loop(self: &Arc<Self>, broker_loop: Arc<BrokerLoop>) -> Arc<BrokerLoop> {
         broker_loop.watch_memory(self);
-        tokio::spawn(Arc::clone(&broker_loop).keep_time());
+        self.tasks.spawn(Arc::clone(&broker_loop).keep_time());
         broker_loop
     }
 

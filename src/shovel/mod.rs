@@ -90,7 +90,7 @@ impl Shovels {
             shovels.begin(&mut shovels.0.running.lock(), id, &Json::Object(definition.clone()));
         }
         let watching = shovels.clone();
-        tokio::spawn(async move {
+        shovels.0.handle.spawn(async move {
             let mut node = watching.0.handle.on_node();
             loop {
                 node.borrow_and_update();
@@ -132,7 +132,7 @@ impl Shovels {
         let progress = Arc::new(Progress::new(self.0.handle.node().cluster_name().into()));
         let (stop, stopped) = watch::channel(false);
         let worker = Worker { shovels: self.clone(), id: id.clone(), definition: definition.clone(), progress: Arc::clone(&progress) };
-        let task = tokio::spawn(worker.run(stopped, running.leaving.remove(&id)));
+        let task = self.0.handle.spawn(worker.run(stopped, running.leaving.remove(&id)));
         running.shovels.insert(id, Shovel { definition: definition.clone(), progress, stop, task });
     }
 

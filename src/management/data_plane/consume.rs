@@ -97,7 +97,7 @@ pub(super) async fn poll(
         Acks::Client => {
             let session = api.sessions.open(owner(&caller, &vhost), channel);
             let tokens = deliveries.iter().map(|delivery| Some(api.sessions.add(session, delivery.delivery_tag))).collect();
-            api.sessions.complete(session, ack_timeout);
+            api.sessions.complete(&api.handle, session, ack_timeout);
             tokens
         }
     };
@@ -233,7 +233,7 @@ pub(super) async fn stream(
     let consumer = channel.consume(consume).await.map_err(closed)?;
     let session = (acks == Acks::Client).then(|| api.sessions.open(owner(&caller, &vhost), channel));
     let (events, body) = mpsc::channel(1);
-    tokio::spawn(send_events(consumer, Arc::new(Lease { sessions: api.sessions.clone(), session }), events));
+    api.handle.spawn(send_events(consumer, Arc::new(Lease { sessions: api.sessions.clone(), session }), events));
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
     Ok((headers, Body::new(Events(body))).into_response())
 }

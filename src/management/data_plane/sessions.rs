@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 
 use crate::amqp::{AMQPClass, channel};
 use crate::client::{self, Channel};
+use crate::server::Handle;
 
 /// An acknowledgement's token: which answer, and which message of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,9 +81,9 @@ impl Sessions {
     }
 
     /// Nothing more comes to a session: it ends with its last settlement, or when its time is up.
-    pub(super) fn complete(&self, id: u64, time: Duration) {
+    pub(super) fn complete(&self, handle: &Handle, id: u64, time: Duration) {
         let sessions = self.clone();
-        let timer = tokio::spawn(async move {
+        let timer = handle.spawn(async move {
             tokio::time::sleep(time).await;
             sessions.close(id);
         });

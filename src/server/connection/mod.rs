@@ -157,10 +157,7 @@ pub(super) async fn serve(arrival: Arrival, shell: Arc<Shell>) {
         asking: None,
     };
     let why = connection.run(handshake_ends).await;
-    if let Phase::Running(id, broker_loop) = &connection.phase {
-        broker_loop.disconnected(*id);
-    }
-    connection.account(0);
+    connection.leave();
     if why.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
         // TLS or WebSocket has failed: what was said of why must not be lost.
         linger(&connection.shared.transport, false).await;
@@ -203,7 +200,22 @@ async fn linger(transport: &Transport, answer_first: bool) {
     let _ = tokio::time::timeout(LINGER, until_closed).await;
 }
 
+impl Drop for Connection {
+    /// Where its task ends with the node, it has not left yet.
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 impl Connection {
+    /// Nothing is left of it in its virtual host, and in the node's account.
+    fn leave(&mut self) {
+        if let Phase::Running(id, broker_loop) = std::mem::replace(&mut self.phase, Phase::Over) {
+            broker_loop.disconnected(id);
+        }
+        self.account(0);
+    }
+
     async fn run(&mut self, handshake_ends: Instant) -> io::Result<()> {
         let mut timers = Timers::new(handshake_ends, &self.shell.time);
         let shared = Arc::clone(&self.shared);

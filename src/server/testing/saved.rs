@@ -124,7 +124,8 @@ impl Handle {
                 Err(NotInMemory { is_stream: false, .. }) if asked.broker.load_all() => None,
                 taken => Some(taken),
             });
-            let snapshot = taken.await.map_err(|NotInMemory { queue, .. }| {
+            let taken = taken.await.ok_or_else(|| TestError::Failed("the node stops".to_owned()))?;
+            let snapshot = taken.map_err(|NotInMemory { queue, .. }| {
                 TestError::Refused(format!("stream '{queue}' in virtual host '{}' is too long to be saved", broker_loop.vhost()))
             })?;
             vhosts.insert(broker_loop.vhost().to_owned(), snapshot);

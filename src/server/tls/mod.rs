@@ -17,7 +17,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use super::listener::{HTTPS, HTTPS_PROMETHEUS};
 use crate::config::{Config, Tls as Options, TlsVersion};
@@ -257,20 +257,17 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Reads the files, now and whenever the process gets SIGHUP. Files that are refused then change nothing.
+    /// Reads the files.
     ///
     /// # Errors
-    /// Files that are missing or not what they should be, options that contradict each other, a signal that cannot be caught.
-    pub fn watch(source: Source) -> Result<Arc<Self>, TlsError> {
-        let hangup = signal(SignalKind::hangup()).map_err(|error| TlsError(format!("cannot catch SIGHUP: {error}")))?;
+    /// Files that are missing or not what they should be, options that contradict each other.
+    pub fn read(source: Source) -> Result<Arc<Self>, TlsError> {
         let current = RwLock::new(server_config(&source)?);
-        let certificates = Arc::new(Self { source, current });
-        tokio::spawn(Arc::clone(&certificates).reload(hangup));
-        Ok(certificates)
+        Ok(Arc::new(Self { source, current }))
     }
 
     pub(super) fn for_amqp(config: &Config) -> Result<Arc<Self>, TlsError> {
-        Self::watch(Source::amqp(config))
+        Self::read(Source::amqp(config))
     }
 
     /// What holds for who connects now.
@@ -279,8 +276,9 @@ impl Certificates {
         Arc::clone(&self.current.read())
     }
 
-    async fn reload(self: Arc<Self>, mut hangup: Signal) {
-        while hangup.recv().await.is_some() {
+    /// Reads the files again whenever the node is told to. Files that are refused change nothing.
+    pub(super) async fn reload(self: Arc<Self>, mut told: watch::Receiver<()>) {
+        while told.changed().await.is_ok() {
             match server_config(&self.source) {
                 Ok(next) => {
                     *self.current.write() = next;
