@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use leveret::config::environment::Environment;
 use leveret::config::{Config, Origin, Sources};
 use leveret::ctl::Tool;
+use leveret::embed::Services;
 use leveret::server::{Address, Handle, Hangup, Server};
 use leveret::storage::{Directory, Disk, repair};
 use logging::Log;
@@ -339,22 +340,14 @@ async fn serve_until_signal(config: Config, log: Log) -> ExitCode {
     let handle = server.handle();
     hangup.reloads(&handle);
     handle.control_log(log);
-    let address = handle.config().http;
-    let shovels = leveret::shovel::Shovels::start(handle.clone());
-    let http = match leveret::management::bind(handle.clone(), shovels.clone(), address).await {
+    let services = match Services::start(&handle).await {
+        Ok(services) => services,
+        Err(error) => return fail(&error),
+    };
+    let http = match services.serve_http(handle.config().http).await {
         Ok(http) => http,
         Err(error) => return fail(&error),
     };
-    if let Some(address) = handle.config().prometheus
-        && let Err(error) = leveret::management::bind_metrics(handle.clone(), address).await
-    {
-        return fail(&error);
-    }
-    if let Some(address) = handle.config().prometheus_ssl_listener()
-        && let Err(error) = leveret::management::bind_metrics_over_tls(handle.clone(), address).await
-    {
-        return fail(&error);
-    }
     let control = match control_socket(&handle) {
         Some(path) => http.serve_commands(&path).await.map(|()| path),
         None => Err(std::io::Error::other("no place for it has a path that is short enough")),
@@ -375,7 +368,7 @@ async fn serve_until_signal(config: Config, log: Log) -> ExitCode {
         () = handle.asked_to_stop() => {}
     }
     manager.stopping();
-    shovels.stop().await;
+    services.stop().await;
     server.stop().await;
     if let Ok(path) = control {
         let _ = std::fs::remove_file(path);

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server", &["amqp", "broker", "node", "config", "storage"]),
     ("shovel", &["amqp", "broker", "node", "config", "server", "client"]),
     ("management", &["amqp", "broker", "node", "config", "server", "client", "shovel"]),
+    ("embed", &["node", "broker", "config", "server", "shovel", "management"]),
     ("ctl", &["config"]),
     ("transcript", &[]),
     ("conformance", &["transcript"]),
