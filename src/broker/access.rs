@@ -222,17 +222,19 @@ impl Broker {
         Error::access_refused(permission, &subject.rendered(&self.vhost), &self.opened(at.connection).user, more)
     }
 
-    /// Whether there may be another channel: of the node and of the connection's user, as far as this virtual host goes.
+    /// Whether there may be another channel: of the node and of the connection's user, in all virtual hosts.
     pub(super) fn check_channel_limits(&self, id: ConnectionId) -> Result<(), Error> {
         if let Some(limit) = self.settings.channel_max_per_node
-            && self.connections.iter().flatten().map(|connection| connection.channels.len()).sum::<usize>() >= limit
+            && self.connections.iter().flatten().map(|connection| connection.channels.len()).sum::<usize>() + self.channels_elsewhere.all
+                >= limit
         {
             return Err(Error::node_channel_limit_reached(&self.settings.node_name, limit));
         }
         let opened = self.opened(id);
         let Some(limit) = opened.rights.max_channels else { return Ok(()) };
         let of_user = self.connections.iter().flatten().filter(|connection| connection.opened.user == opened.user);
-        if of_user.map(|connection| connection.channels.len()).sum::<usize>() < limit {
+        let here = of_user.map(|connection| connection.channels.len()).sum::<usize>();
+        if here + self.channels_elsewhere.of(&opened.user) < limit {
             Ok(())
         } else {
             Err(Error::user_channel_limit_reached(&opened.user, limit))

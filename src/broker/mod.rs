@@ -5,6 +5,7 @@
 mod access;
 mod asking;
 mod channel;
+mod channel_counts;
 mod connection;
 pub mod counters;
 mod dead_letter;
@@ -65,6 +66,7 @@ use timers::Timers;
 
 pub use access::{Access, Permission, Subject};
 pub use asking::{Answer, Enquiry, Question, Verdict};
+pub use channel_counts::ChannelCounts;
 pub use connection::{Capabilities, Connections, Opened, connection_close};
 pub use dead_letter::Reason;
 pub use delayed::DelayedSnapshot;
@@ -178,6 +180,8 @@ pub enum Input<'a> {
     },
     /// The limits of the virtual host change; what is there already stays.
     SetLimits(Limits),
+    /// How many channels other virtual hosts have, which limits of the node and of users count as well.
+    ChannelsElsewhere(ChannelCounts),
     /// An administrator closes connections, with 320 and this reason.
     CloseConnections {
         which: Connections<'a>,
@@ -249,6 +253,7 @@ pub struct Broker {
     dead: VecDeque<DeadLetter>,
     policies: Policies,
     limits: Limits,
+    channels_elsewhere: ChannelCounts,
     reports: Reports,
     /// What happens to messages, while somebody wants to know it.
     journal: Option<Box<Journal>>,
@@ -306,6 +311,7 @@ impl Broker {
             dead: VecDeque::new(),
             policies: Policies::default(),
             limits: Limits::default(),
+            channels_elsewhere: ChannelCounts::default(),
             reports: Reports::default(),
             journal: None,
             plain,
@@ -370,6 +376,7 @@ impl Broker {
             Input::CancelDelayed { exchange, id } => self.cancel_delayed(exchange, id),
             Input::SetRights { user, rights } => self.set_rights(user, &rights),
             Input::SetLimits(limits) => self.limits = limits,
+            Input::ChannelsElsewhere(counts) => self.channels_elsewhere = counts,
             Input::CloseConnections { which, reason } => self.close_connections(which, reason, effects),
             Input::Shutdown(reason) => self.close_connections(Connections::All, reason, effects),
             Input::Reset => self.reset(effects),

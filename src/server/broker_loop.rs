@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::Shell;
+use super::channels::Channels;
 use super::clock::Clock;
 use super::inbox::{Administration, Asked, Inbox, Question, Submission, Watch};
 use super::journal::Journal;
@@ -51,6 +52,8 @@ struct State {
     round: u64,
     /// Bytes of the messages of this virtual host, as the node knows them.
     memory: u64,
+    /// How often a channel had been opened or closed when the node was told how many there are.
+    channel_changes: u64,
 }
 
 /// Where a loop brings what has to survive.
@@ -99,6 +102,7 @@ impl BrokerLoop {
             watches: Vec::new(),
             round: 0,
             memory: 0,
+            channel_changes: 0,
         };
         Self {
             storage,
@@ -253,6 +257,13 @@ impl BrokerLoop {
         told.await.is_ok()
     }
 
+    /// Has the channels of this virtual host counted with those of the others.
+    pub(super) async fn note_channels(self: &Arc<Self>) {
+        let Some(shell) = self.shell.get().and_then(Weak::upgrade) else { return };
+        let vhost = Arc::clone(&self.vhost);
+        self.ask(move |asked| shell.channels.note(&vhost, asked.broker())).await;
+    }
+
     pub(super) fn shutdown(self: &Arc<Self>, reason: &'static str) {
         self.inbox.lock().urgent.push_back(Submission::Shutdown(reason));
         self.drive();
@@ -314,8 +325,9 @@ impl BrokerLoop {
                 }
                 continue;
             }
-            let freed = self.handle_taken(&mut state, &mut to_flush);
             let shell = self.shell.get().and_then(Weak::upgrade);
+            let limited = shell.as_deref().map(|shell| &shell.channels).filter(|channels| channels.are_limited());
+            let freed = self.handle_taken(&mut state, limited, &mut to_flush);
             if let Some(shell) = &shell {
                 // In the order of the rounds: what shrinks has grown before.
                 let memory = state.broker.memory();
@@ -369,7 +381,7 @@ impl BrokerLoop {
         }
     }
 
-    fn handle_taken(&self, state: &mut State, to_flush: &mut Vec<(ConnectionId, Arc<Shared>)>) -> Freed {
+    fn handle_taken(&self, state: &mut State, limited: Option<&Channels>, to_flush: &mut Vec<(ConnectionId, Arc<Shared>)>) -> Freed {
         let now = self.time.now();
         let mut freed = Freed::default();
         while let Some(buffer) = spare_buffer() {
@@ -391,7 +403,12 @@ impl BrokerLoop {
                     broker.handle(now, Input::Connected(id, opened), effects);
                 }
                 Submission::Received { connection, mut commands, bytes } => {
+                    let opening = limited.and_then(|channels| channels.opening(&self.vhost, &commands));
+                    if let Some(opening) = &opening {
+                        broker.handle(now, Input::ChannelsElsewhere(opening.beside()), effects);
+                    }
                     broker.handle(now, Input::Received(connection, &mut commands), effects);
+                    opening.into_iter().for_each(|opening| opening.note(broker));
                     freed.bytes += bytes;
                     super::connection::keep_commands(commands);
                 }
@@ -426,6 +443,7 @@ impl BrokerLoop {
         }
         state.taken = taken;
         // Before anybody is told.
+        limited.into_iter().for_each(|channels| channels.note_changes(&self.vhost, &state.broker, &mut state.channel_changes));
         self.note_events(state);
         if !state.watches.is_empty() {
             let State { broker, effects, connections, watches, loading, .. } = &mut *state;

@@ -4,6 +4,7 @@ mod alarms;
 mod attempts;
 mod authentication;
 mod broker_loop;
+mod channels;
 mod clock;
 mod connection;
 mod control;
@@ -45,6 +46,7 @@ use crate::node::vhosts::Vhost;
 use crate::storage::RecoveredVhost;
 use attempts::Attempts;
 use broker_loop::{BrokerLoop, Keeper};
+use channels::Channels;
 use control::Controls;
 use doors::Doors;
 use inbox::Administration;
@@ -111,6 +113,7 @@ struct Shell {
     /// Loops of virtual hosts that are deleted, and that may be made again.
     retired: Mutex<Vec<Arc<BrokerLoop>>>,
     admitted: Mutex<Admitted>,
+    channels: Channels,
     watermark: Mutex<Watermark>,
     held: Arc<Held>,
     /// Bytes of messages of all virtual hosts: what each loop has added, so that no round has to ask all of them.
@@ -263,6 +266,7 @@ impl Server {
         }
         let certificates = certificates(&config)?;
         let controls = Controls::new(&config);
+        let channels = Channels::new(&node);
         let node = Arc::new(node);
         let shell = Arc::new(Shell {
             settings,
@@ -273,6 +277,7 @@ impl Server {
             loops: RwLock::new(loops.into()),
             retired: Mutex::new(retired),
             admitted: Mutex::default(),
+            channels,
             alarms: Mutex::default(),
             alarms_told: watch::Sender::default(),
             disk_fails: AtomicBool::new(false),

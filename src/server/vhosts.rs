@@ -54,6 +54,7 @@ impl Shell {
         }
         opened.iter().for_each(|broker_loop| self.add_loop(broker_loop));
         *self.node.write() = Arc::clone(&node);
+        self.count_channels(&node).await;
         self.spread_node(&before, &node).await;
         self.node_told.send_replace(node);
         Ok(outcome)

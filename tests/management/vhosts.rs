@@ -121,3 +121,33 @@ async fn a_node_may_have_so_many_channels() {
     let why = first.channel().await.expect_err("two are the most").to_string();
     assert!(why.contains("number of channels opened on node 'leveret@localhost' has reached the maximum allowed limit of (2)"), "{why}");
 }
+
+/// P9: virtual hosts know nothing of each other, and yet.
+#[tokio::test]
+async fn channels_are_counted_over_all_virtual_hosts() {
+    let broker = Broker::with_config("channel_max_per_node = 4\n");
+    let http = Http::guest(broker.http());
+    http.put("/api/vhosts/v", &json!({})).is(201);
+    http.put("/api/users/u", &json!({"password": "guest", "tags": ""})).is(201);
+    for vhost in ["%2F", "v"] {
+        http.put(&format!("/api/permissions/{vhost}/u"), &json!({"configure": ".*", "write": ".*", "read": ".*"})).is(201);
+    }
+    let connect = |user: &'static str, vhost: &'static str| amqp::connect(broker.address(), user, vhost);
+    let (here, there) = (connect("u", "/").await.expect("connected"), connect("u", "v").await.expect("connected"));
+    let kept = here.channel().await.expect("one");
+    // The limit comes while there is one.
+    http.put("/api/user-limits/u/max-channels", &json!({"value": 2})).is(204);
+    let second = there.channel().await.expect("two");
+    let why = there.channel().await.expect_err("two are the most").to_string();
+    assert!(why.contains("number of channels opened for user 'u' has reached the maximum allowed user limit of (2)"), "{why}");
+    drop(second);
+    let there = connect("u", "v").await.expect("connected again");
+    let second = there.channel().await.expect("that of a connection that is closed does not count");
+    kept.close().await.expect("closed");
+    let _third = there.channel().await.expect("one in the other virtual host has been closed");
+    let mine = connect("guest", "/").await.expect("connected");
+    let _two = (mine.channel().await.expect("three of the node"), mine.channel().await.expect("four"));
+    let why = mine.channel().await.expect_err("four are the most").to_string();
+    assert!(why.contains("number of channels opened on node 'leveret@localhost' has reached the maximum allowed limit of (4)"), "{why}");
+    drop(second);
+}
