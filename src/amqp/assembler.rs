@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::content::Fate;
 use super::content::{LARGE_BODY, Message, Publish};
 
 /// Large bodies are kept in parts of this many bytes, so that an announcement alone costs no memory.
@@ -76,6 +77,6 @@ impl Content {
             Message::with_large_body(exchange, key, properties, self.parts)
         };
         let oversize = self.body_size.filter(|_| self.oversize);
-        Publish { mandatory: self.mandatory, immediate: self.immediate, oversize, message }
+        Publish { mandatory: self.mandatory, immediate: self.immediate, oversize, fate: Fate::default(), message }
     }
 }

@@ -60,7 +60,36 @@ pub struct Publish {
     pub immediate: bool,
     /// The announced body size, in bytes, when it is over the limit; the body was thrown away then.
     pub oversize: Option<u64>,
+    pub fate: Fate,
     pub message: Message,
+}
+
+/// What becomes of a publish. A client cannot ask for any but the usual; whoever tests how it copes with others can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fate {
+    pub route: Goes,
+    /// What a channel in confirm mode says of it.
+    pub confirm: Confirm,
+}
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Goes {
+    #[default]
+    ToQueues,
+    /// Nowhere, as if nothing were bound: it is returned if it is mandatory.
+    Unroutable,
+    /// Nowhere, and nobody hears of it.
+    Lost,
+}
+
+/// What the publisher is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Confirm {
+    #[default]
+    Ack,
+    Nack,
+    Nothing,
 }
 
 impl Message {

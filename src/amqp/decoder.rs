@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::assembler::Content;
-use super::content::{LARGE_BODY, Message, Publish};
+use super::content::{Fate, LARGE_BODY, Message, Publish};
 use super::frame::{self, Envelope, Fault};
 use super::method::{self, tag_and_bits};
 use super::properties::Properties;
@@ -58,8 +58,13 @@ pub enum Command {
         global: bool,
     },
     Method(ChannelNumber, Box<Method>),
-    /// The connection has to be closed with this.
+    /// The connection, or the channel that it names, has to be closed with this.
     Fault(Fault),
+    /// What a consumer was given with this tag comes to it a second time. No client says this.
+    DeliverAgain {
+        channel: ChannelNumber,
+        delivery_tag: u64,
+    },
 }
 
 /// A body frame that is taken in as it arrives, because it is larger than what one read brings.
@@ -123,6 +128,13 @@ impl Decoder {
         self.partial = Vec::new();
         self.streaming = None;
         self.out_of_step = true;
+    }
+
+    /// Gives back the beginning of a frame that is not complete; of one that is taken in as it arrives, how many bytes are still to
+    /// come.
+    pub fn take_unfinished(&mut self) -> (Vec<u8>, usize) {
+        let to_come = self.streaming.as_ref().map_or(0, |streaming| streaming.left + 1);
+        (std::mem::take(&mut self.partial), to_come)
     }
 
     /// Decodes everything complete in what has been received; the rest is kept for the next call.
@@ -305,7 +317,7 @@ impl Decoder {
         let (mandatory, immediate) = (bits & 1 != 0, bits & 2 != 0);
         if let Some((properties, body, took)) = self.whole_content(channel, rest) {
             let message = Message::new(exchange, routing_key, properties, body);
-            commands.push(Command::Publish(channel, Publish { mandatory, immediate, oversize: None, message }));
+            commands.push(Command::Publish(channel, Publish { mandatory, immediate, oversize: None, fate: Fate::default(), message }));
             return Ok(took);
         }
         let content = Content { mandatory, immediate, exchange: exchange.into(), routing_key: routing_key.into(), ..Content::default() };

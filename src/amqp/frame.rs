@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::ReplyCode;
+use super::{ChannelNumber, ReplyCode};
 
 pub const METHOD: u8 = 1;
 pub const HEADER: u8 = 2;
@@ -48,11 +48,14 @@ pub struct Fault {
     pub class_method: (u16, u16),
     /// The byte stream cannot be cut into frames any more: nothing after it is read.
     pub out_of_step: bool,
+    /// The channel that is closed; 0 is the whole connection.
+    pub channel: ChannelNumber,
 }
 
 impl Fault {
-    pub(crate) fn new(code: ReplyCode, text: impl Into<String>, class_method: (u16, u16)) -> Self {
-        Self { code, text: text.into(), class_method, out_of_step: false }
+    #[must_use]
+    pub fn new(code: ReplyCode, text: impl Into<String>, class_method: (u16, u16)) -> Self {
+        Self { code, text: text.into(), class_method, out_of_step: false, channel: 0 }
     }
 
     fn frame(envelope: Envelope, payload: &[u8], what: &str, out_of_step: bool) -> Self {

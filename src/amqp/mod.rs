@@ -13,7 +13,7 @@ pub mod properties;
 mod reply_code;
 pub mod table;
 
-pub use content::{Marks, Message, Publish};
+pub use content::{Confirm, Fate, Goes, Marks, Message, Publish};
 pub use decoder::{Command, Decoder, Method};
 pub use encoder::Output;
 pub use frame::Fault;

@@ -24,6 +24,27 @@ pub enum ReplyCode {
 }
 
 impl ReplyCode {
+    pub const ALL: [Self; 18] = [
+        Self::ContentTooLarge,
+        Self::NoRoute,
+        Self::NoConsumers,
+        Self::ConnectionForced,
+        Self::InvalidPath,
+        Self::AccessRefused,
+        Self::NotFound,
+        Self::ResourceLocked,
+        Self::PreconditionFailed,
+        Self::FrameError,
+        Self::SyntaxError,
+        Self::CommandInvalid,
+        Self::ChannelError,
+        Self::UnexpectedFrame,
+        Self::ResourceError,
+        Self::NotAllowed,
+        Self::NotImplemented,
+        Self::InternalError,
+    ];
+
     #[must_use]
     pub fn code(self) -> u16 {
         self as u16

@@ -14,7 +14,7 @@ use super::channel::Channel;
 use super::paging::Stalled;
 use super::queue::QueueId;
 use super::rights::{Rights, Source};
-use super::{Action, Alarms, Broker, ConnectionId, Effects, Error, INTERNAL_USER, Origin, Refusal, Timestamp};
+use super::{Action, Alarms, At, Broker, ConnectionId, Effects, Error, INTERNAL_USER, Origin, Refusal, Timestamp};
 use crate::amqp::{AMQPClass, Command, Method, connection};
 
 /// What a client said it understands, in the capabilities of its connection.start-ok.
@@ -157,6 +157,7 @@ impl Broker {
     #[inline(always)]
     pub(super) fn running_command(&mut self, id: ConnectionId, command: Command, effects: &mut Effects) {
         match command {
+            Command::Fault(fault) if fault.channel != 0 => self.close_channel(id, fault, effects),
             Command::Fault(fault) => {
                 let out_of_step = fault.out_of_step;
                 self.close_connection(id, (0, 0), &fault.into(), effects);
@@ -164,6 +165,9 @@ impl Broker {
                     self.set_ended(id);
                     effects.actions.push(Action::CloseUnanswered(id));
                 }
+            }
+            Command::DeliverAgain { channel, delivery_tag } => {
+                self.deliver_again(At { connection: id, channel }, delivery_tag, effects);
             }
             Command::Method(0, method) => self.connection_method(id, &method, effects),
             command => self.channel_command(id, command, effects),

@@ -228,7 +228,7 @@ impl Broker {
         consumer.unacked += 1;
         queue.unacked += 1;
         queue.unacked_bytes += entry.message.body_len() as u64;
-        channel.unacked.push(Delivery { tag, queue: consumer.queue, consumer: Some(id), delivered: self.now, entry });
+        channel.unacked.push(Delivery { tag, queue: consumer.queue, consumer: Some(id), delivered: self.now, entry, again: false });
         if let Some(timeout) = queue.effective.consumer_timeout {
             let at = At { connection: consumer.connection, channel: consumer.channel };
             self.timers.arm(&mut channel.settlement, self.now.after(timeout), Due::Settlement(at));

@@ -252,7 +252,7 @@ impl Broker {
     pub(super) fn kept_by_channels(&self, id: QueueId) -> Amount {
         let queue = &self.queues[id];
         let channels = self.connections.iter().flatten().flat_map(|connection| connection.channels.values());
-        let held = channels.flat_map(|channel| channel.held()).filter(|delivery| delivery.queue == id);
+        let held = channels.flat_map(|channel| channel.held()).filter(|delivery| delivery.queue == id && !delivery.again);
         held.filter(|delivery| queue.keeps(&delivery.entry.message)).map(|delivery| amount(&delivery.entry)).sum()
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use leveret::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Message, Publish, basic, confirm, exchange, queue, table, tx};
+use leveret::amqp::{AMQPClass, AMQPValue, Command, Fate, FieldTable, Message, Publish, basic, confirm, exchange, queue, table, tx};
 use leveret::broker::journal::{Event, What};
 use leveret::broker::{ConnectionId, Input};
 
@@ -54,7 +54,7 @@ fn send(core: &mut Core, queue: &str) {
 }
 
 fn send_mandatory(core: &mut Core, queue: &str) {
-    let publish = Publish { mandatory: true, immediate: false, oversize: None, message: message(queue) };
+    let publish = Publish { mandatory: true, immediate: false, oversize: None, fate: Fate::default(), message: message(queue) };
     core.publish(CLIENT, vec![Command::Publish(1, publish)]);
 }
 

@@ -10,6 +10,7 @@ mod bad_arguments;
 mod core;
 mod coverage;
 mod delayed;
+mod faults;
 mod hostile;
 mod in_process;
 mod journal;

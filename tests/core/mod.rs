@@ -6,7 +6,7 @@ pub(crate) mod keeper;
 
 use std::sync::Arc;
 
-use leveret::amqp::{AMQPClass, Command, FieldTable, Message, Method, Publish, channel, queue};
+use leveret::amqp::{AMQPClass, Command, Fate, FieldTable, Message, Method, Publish, channel, queue};
 use leveret::broker::{Action, Broker, Capabilities, ConnectionId, Effects, Enquiry, Input, Opened, Refusal, Rights, Settings, Timestamp};
 
 pub(crate) struct Core {
@@ -113,5 +113,5 @@ impl Core {
 
 /// A publish on channel 1.
 pub(crate) fn publish(message: Message) -> Command {
-    Command::Publish(1, Publish { mandatory: false, immediate: false, oversize: None, message })
+    Command::Publish(1, Publish { mandatory: false, immediate: false, oversize: None, fate: Fate::default(), message })
 }

@@ -13,6 +13,8 @@ pub(super) struct Confirms {
     sent: u64,
     /// Those that were told with basic.ack.
     confirmed: u64,
+    /// Those that are never told, so that no later one may cover them with `multiple`.
+    withheld: u64,
     /// The channel stands in the broker's list of those that owe confirms.
     listed: bool,
 }
@@ -28,7 +30,7 @@ impl Confirms {
 
     /// Publishes that the publisher has not heard of yet.
     pub(super) fn unconfirmed(&self) -> u64 {
-        self.published - self.sent
+        self.published - self.sent + self.withheld
     }
 
     /// Numbers a publish; `true` when the channel now owes confirms and has to be listed.
@@ -47,10 +49,21 @@ impl Confirms {
         self.settled = self.published;
     }
 
+    /// The publish numbered last has an outcome, and the publisher never hears of it.
+    pub(super) fn withhold(&mut self, channel: u16, out: &mut Output) {
+        self.flush(channel, out);
+        self.withheld += 1;
+        (self.sent, self.settled) = (self.published, self.published);
+    }
+
     /// Sends what is settled as one basic.ack. `multiple` covers no number without an outcome (gotcha 15).
     fn flush(&mut self, channel: u16, out: &mut Output) {
         if self.settled > self.sent {
-            out.basic_ack(channel, self.settled, self.settled > self.sent + 1);
+            if self.withheld == 0 {
+                out.basic_ack(channel, self.settled, self.settled > self.sent + 1);
+            } else {
+                (self.sent + 1..=self.settled).for_each(|number| out.basic_ack(channel, number, false));
+            }
             self.confirmed += self.settled - self.sent;
             self.sent = self.settled;
         }

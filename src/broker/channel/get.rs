@@ -75,7 +75,7 @@ impl Broker {
             queue.unacked_bytes += entry.message.body_len() as u64;
             let delivered = self.now;
             let timeout = queue.effective.consumer_timeout;
-            self.open_channel(at).unacked.push(Delivery { tag, queue: id, consumer: None, delivered, entry });
+            self.open_channel(at).unacked.push(Delivery { tag, queue: id, consumer: None, delivered, entry, again: false });
             if let Some(timeout) = timeout {
                 self.arm_settlement(at, delivered.after(timeout));
             }

@@ -1,5 +1,6 @@
 //! Channels: the dispatch of every method to the function that bears its name, and how errors end channels.
 
+mod again;
 mod confirms;
 mod consume;
 mod get;
@@ -20,7 +21,7 @@ use super::queue::{ConsumerId, QueueId};
 use super::timers::Deadline;
 use super::view::ChannelView;
 use super::{At, Broker, ConnectionId, Effects, Error, INTERNAL_USER, Refusal, Timestamp};
-use crate::amqp::{AMQPClass, Command, Method, access, basic, channel, confirm, exchange, method, queue, tx as tx_class};
+use crate::amqp::{AMQPClass, Command, Fault, Method, access, basic, channel, confirm, exchange, method, queue, tx as tx_class};
 use confirms::Confirms;
 use publish::Route;
 use reply_to::ReplyConsumer;
@@ -141,7 +142,7 @@ impl Broker {
             Command::Reject { channel, .. } => (*channel, method::BASIC_REJECT),
             Command::Qos { channel, .. } => (*channel, method::BASIC_QOS),
             Command::Method(channel, method) => (*channel, method.class_method),
-            Command::Fault(_) => return,
+            Command::Fault(_) | Command::DeliverAgain { .. } => return,
         };
         let at = At { connection, channel };
         let now = self.now;
@@ -170,7 +171,7 @@ impl Broker {
                 self.basic_qos(at, prefetch_size, prefetch_count, global, effects)
             }
             Command::Method(_, method) => self.dispatch_and_hold(at, *method, effects),
-            Command::Fault(_) => Ok(()),
+            Command::Fault(_) | Command::DeliverAgain { .. } => Ok(()),
         }
     }
 
@@ -277,8 +278,20 @@ impl Broker {
         }
         if at.channel == 0 || !error.code.is_soft() {
             self.close_connection(at.connection, class_method, error, effects);
-            return;
+        } else {
+            self.end_refused(at, class_method, error, effects);
         }
+    }
+
+    /// Closes a channel, if there is one that is open, whatever the code.
+    pub(super) fn close_channel(&mut self, connection: ConnectionId, fault: Fault, effects: &mut Effects) {
+        let at = At { connection, channel: fault.channel };
+        if self.channel(at).is_some_and(|channel| !channel.closing) {
+            self.end_refused(at, fault.class_method, &fault.into(), effects);
+        }
+    }
+
+    fn end_refused(&mut self, at: At, class_method: (u16, u16), error: &Error, effects: &mut Effects) {
         self.send_confirms(effects);
         self.end_channel(at, effects);
         let Some(channel) = self.channel(at) else { return };

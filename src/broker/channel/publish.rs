@@ -6,7 +6,7 @@ use super::{Mode, reply_to};
 use crate::amqp::encoder::Recipient;
 use crate::amqp::properties::Properties;
 use crate::amqp::table::{self, Value};
-use crate::amqp::{Marks, Message, Publish, ReplyCode};
+use crate::amqp::{Confirm, Fate, Goes, Marks, Message, Publish, ReplyCode};
 use crate::broker::access::{Permission, Resource};
 use crate::broker::delivery::Arrival;
 use crate::broker::exchange::ExchangeId;
@@ -36,6 +36,8 @@ pub(super) struct Targets {
     /// It counts as routed, though it goes nowhere: a duplicate, or a reply whose requester is gone, in RabbitMQ 4.2 and
     /// later (V20).
     absorbed: bool,
+    /// A fault has it go nowhere, and nobody hears of it.
+    lost: bool,
 }
 
 /// The same with queues by name.
@@ -46,11 +48,12 @@ pub(super) struct NamedTargets {
     delayed: Vec<ExchangeId>,
     reply: Option<At>,
     absorbed: bool,
+    lost: bool,
 }
 
 impl Targets {
     fn is_unroutable(&self) -> bool {
-        self.queues.is_empty() && self.delayed.is_empty() && self.reply.is_none() && !self.absorbed
+        self.queues.is_empty() && self.delayed.is_empty() && self.reply.is_none() && !self.absorbed && !self.lost
     }
 }
 
@@ -64,7 +67,7 @@ struct Inspected {
 impl Broker {
     pub(super) fn basic_publish(&mut self, at: At, publish: Publish, effects: &mut Effects) -> Result<(), Error> {
         self.note_published(at.connection, effects);
-        let Publish { mandatory, immediate, oversize, mut message } = publish;
+        let Publish { mandatory, immediate, oversize, fate, mut message } = publish;
         if immediate {
             return Err(Error::not_implemented("immediate=true"));
         }
@@ -77,6 +80,10 @@ impl Broker {
         let route = &self.open_channel(at).route;
         if look || checks_mode || route.topology != topology || route.address != message.address() {
             message = self.inspect_and_route(at, message)?;
+        }
+        if fate != Fate::default() {
+            self.publish_otherwise(at, mandatory, fate, message, effects);
+            return Ok(());
         }
         self.memory += message.memory() as u64;
         if self.reports.tracing.is_some() {
@@ -120,6 +127,68 @@ impl Broker {
             }
         }
         Ok(())
+    }
+
+    /// The rest of a publish that does not go the usual way.
+    fn publish_otherwise(&mut self, at: At, mandatory: bool, fate: Fate, message: Message, effects: &mut Effects) {
+        self.memory += message.memory() as u64;
+        let routed = &self.open_channel(at).route.targets;
+        let nowhere = Targets { source: routed.source, ..Targets::default() };
+        let targets = match fate.route {
+            Goes::ToQueues => routed.clone(),
+            Goes::Unroutable => nowhere,
+            Goes::Lost => Targets { lost: true, ..nowhere },
+        };
+        if self.reports.tracing.is_some() {
+            self.trace_publish(at, &message, &targets.queues);
+        }
+        let in_transaction = matches!(self.open_channel(at).mode, Mode::Tx(_));
+        if self.journal.is_some() {
+            self.journal_published(at, &message, in_transaction);
+        }
+        if in_transaction {
+            let named = match fate.route {
+                Goes::ToQueues => self.name_targets(&message, &targets),
+                Goes::Unroutable | Goes::Lost => NamedTargets {
+                    source: targets.source,
+                    queues: Vec::new(),
+                    delayed: Vec::new(),
+                    reply: None,
+                    absorbed: false,
+                    lost: targets.lost,
+                },
+            };
+            return self.hold_back(at, mandatory, message, named);
+        }
+        let channel = self.open_channel(at);
+        channel.counters.publish += 1;
+        if let Mode::Confirm(confirms) = &mut channel.mode
+            && confirms.publish()
+        {
+            self.confirming.push(at);
+        }
+        let written = self.log.enqueued;
+        let taken = self.deliver_to_queues(at, mandatory, message, &targets, effects);
+        let waits = self.log.enqueued != written;
+        if let Mode::Confirm(confirms) = &mut self.open_channel(at).mode {
+            if waits {
+                effects.hold(at.connection);
+            }
+            let out = effects.output(at.connection);
+            let number = confirms.published();
+            let said = match fate.confirm {
+                Confirm::Ack => Some(taken),
+                Confirm::Nack => Some(false),
+                Confirm::Nothing => None,
+            };
+            match said {
+                Some(taken) => confirms.settle(taken, at.channel, out),
+                None => confirms.withhold(at.channel, out),
+            }
+            if let Some(taken) = said.filter(|_| self.journal.is_some()) {
+                self.journal_confirmed(at, number, taken);
+            }
+        }
     }
 
     /// Gives a routed message to its queues, or back to the publisher; `false` when a queue refused it.
@@ -177,9 +246,13 @@ impl Broker {
     #[cold]
     #[inline(never)]
     fn journal_way(&mut self, at: At, mandatory: bool, message: &Message, targets: &Targets) {
-        let why = if reply_to::is_reply(message.routing_key()) { reason::REQUESTER_GONE } else { reason::DUPLICATE };
+        let why = match () {
+            () if targets.lost => reason::FAULT,
+            () if reply_to::is_reply(message.routing_key()) => reason::REQUESTER_GONE,
+            () => reason::DUPLICATE,
+        };
         let goes_nowhere = targets.queues.is_empty() && targets.delayed.is_empty() && targets.reply.is_none();
-        let absorbed = (targets.absorbed && goes_nowhere).then_some(why);
+        let absorbed = ((targets.absorbed || targets.lost) && goes_nowhere).then_some(why);
         self.journal_routed(at, &Way { queues: &targets.queues, unroutable: targets.is_unroutable(), mandatory, absorbed });
     }
 
@@ -192,14 +265,28 @@ impl Broker {
         {
             queues.push(key.into());
         }
-        NamedTargets { source: targets.source, queues, delayed: targets.delayed.clone(), reply: targets.reply, absorbed: targets.absorbed }
+        NamedTargets {
+            source: targets.source,
+            queues,
+            delayed: targets.delayed.clone(),
+            reply: targets.reply,
+            absorbed: targets.absorbed,
+            lost: false,
+        }
     }
 
     pub(super) fn find_targets(&self, named: &NamedTargets) -> Targets {
         let mut queues: Vec<QueueId> = named.queues.iter().filter_map(|name| self.queue_names.get(name).copied()).collect();
         queues.sort_unstable();
         queues.dedup();
-        Targets { source: named.source, queues, delayed: named.delayed.clone(), reply: named.reply, absorbed: named.absorbed }
+        Targets {
+            source: named.source,
+            queues,
+            delayed: named.delayed.clone(),
+            reply: named.reply,
+            absorbed: named.absorbed,
+            lost: named.lost,
+        }
     }
 
     /// Everything that a publish is checked for, and its route, which is left in the channel.

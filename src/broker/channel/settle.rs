@@ -75,10 +75,14 @@ impl Broker {
                 let deliveries = if outcome == Outcome::Discard { self.by_consumer(deliveries) } else { deliveries };
                 let mut credited = Credited::default();
                 for delivery in deliveries {
-                    if self.journal.is_some() {
+                    if self.journal.is_some() && !delivery.again {
                         self.journal_settled(at, &delivery, outcome == Outcome::Ack);
                     }
                     let left = self.leave(&delivery, outcome, &mut credited);
+                    if delivery.again {
+                        self.release_entry(delivery.entry);
+                        continue;
+                    }
                     if outcome == Outcome::Discard {
                         self.bury(delivery.queue, delivery.entry, Reason::Rejected);
                     } else {
@@ -114,11 +118,15 @@ impl Broker {
         let mut credited = Credited::default();
         let mut queues: Vec<QueueId> = Vec::new();
         for delivery in deliveries {
-            if self.journal.is_some() {
+            if self.journal.is_some() && !delivery.again {
                 self.journal_settled(at, &delivery, false);
             }
             self.leave(&delivery, outcome, &mut credited);
-            let Delivery { queue, mut entry, .. } = delivery;
+            let Delivery { queue, mut entry, again, .. } = delivery;
+            if again {
+                self.release_entry(entry);
+                continue;
+            }
             let Some(requeued_to) = self.queues.get_mut(queue) else {
                 if self.journal.is_some() {
                     self.journal_dropped(queue, &entry, reason::QUEUE_DELETED);
@@ -192,7 +200,9 @@ impl Broker {
         let mut left = Left::default();
         let acked = u64::from(outcome == Outcome::Ack);
         credited.acked += acked;
-        if let Some(queue) = &mut queue {
+        if let Some(queue) = &mut queue
+            && !delivery.again
+        {
             queue.counters.ack += acked;
             queue.active = self.now;
             queue.unacked -= 1;

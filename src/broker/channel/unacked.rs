@@ -14,6 +14,8 @@ pub(in crate::broker) struct Delivery {
     pub(in crate::broker) consumer: Option<ConsumerId>,
     pub(in crate::broker) delivered: Timestamp,
     pub(in crate::broker) entry: Entry,
+    /// It was given to its consumer a second time beside the first: whatever is done with it settles nothing.
+    pub(in crate::broker) again: bool,
 }
 
 /// Invariant: tags rise; neither end is a gap.
@@ -97,6 +99,11 @@ impl Unacked {
         self.outstanding = 0;
         self.consumed = 0;
         std::mem::take(&mut self.deliveries).into_iter().filter_map(|slot| slot.delivery).collect()
+    }
+
+    pub(in crate::broker) fn get(&self, tag: u64) -> Option<&Delivery> {
+        let at = self.deliveries.binary_search_by_key(&tag, |slot| slot.tag).ok()?;
+        self.deliveries[at].delivery.as_ref()
     }
 
     /// Those that are not settled, the oldest first.

@@ -36,6 +36,7 @@ pub(super) mod reason {
     pub(in crate::broker) const EXCHANGE_DELETED: &str = "exchange-deleted";
     pub(in crate::broker) const CANCELLED: &str = "cancelled";
     pub(in crate::broker) const DUPLICATE: &str = "duplicate";
+    pub(in crate::broker) const FAULT: &str = "fault";
     pub(in crate::broker) const REJECT_PUBLISH: &str = "reject-publish";
     pub(in crate::broker) const MAX_LENGTH: &str = "max-length";
     pub(in crate::broker) const DELIVERY_LIMIT: &str = "delivery-limit";
