@@ -1,9 +1,11 @@
-//! Who is asked whether somebody is who it says it is.
+//! Who is asked who somebody is and what it may do: the node, a service over HTTP, or the tokens of OAuth 2.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
 
 use super::Config;
-use crate::node::users::Authn;
+use crate::node::identity::{Backend, Backends};
 
 /// What RabbitMQ calls an authentication backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +13,8 @@ pub(super) enum BackendName {
     #[default]
     Internal,
     Http,
+    OAuth2,
+    Cache,
     /// One that there is not here.
     Other(String),
 }
@@ -20,6 +24,8 @@ impl BackendName {
         match value.strip_prefix("rabbit_auth_backend_").unwrap_or(value) {
             "internal" => Self::Internal,
             "http" => Self::Http,
+            "oauth2" | "oauth" => Self::OAuth2,
+            "cache" => Self::Cache,
             _ => Self::Other(value.to_owned()),
         }
     }
@@ -28,6 +34,8 @@ impl BackendName {
         match self {
             Self::Internal => "internal",
             Self::Http => "http",
+            Self::OAuth2 => "oauth2",
+            Self::Cache => "cache",
             Self::Other(name) => name,
         }
     }
@@ -35,30 +43,192 @@ impl BackendName {
 
 /// Who knows who somebody is, and who knows what it may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Backend {
+pub(super) struct Named {
     pub(super) authn: BackendName,
     pub(super) authz: BackendName,
 }
 
 /// By their numbers; the node itself alone when there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Backends(pub(super) BTreeMap<u32, Backend>);
+pub struct NamedBackends(pub(super) BTreeMap<u32, Named>);
+
+/// How somebody is reached over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientTls {
+    /// Whether its certificate is looked at.
+    pub verify: bool,
+    /// The authorities that may have signed it; `None`: those of the system.
+    pub cacertfile: Option<PathBuf>,
+    /// Our own certificate, where one is wanted.
+    pub certfile: Option<PathBuf>,
+    pub keyfile: Option<PathBuf>,
+}
+
+impl Default for ClientTls {
+    fn default() -> Self {
+        Self { verify: true, cacertfile: None, certfile: None, keyfile: None }
+    }
+}
 
 /// A service that is asked over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthHttp {
     /// The question is a form that is sent, instead of a part of the path.
     pub post: bool,
-    /// Where it is asked about users.
-    pub user_path: Option<String>,
+    /// Where it is asked about users, virtual hosts, queues and exchanges, routing keys.
+    pub user_path: String,
+    pub vhost_path: String,
+    pub resource_path: String,
+    pub topic_path: String,
     /// How long it may take to answer, in milliseconds.
     pub request_timeout_ms: u64,
+    /// How long it may take to reach it, in milliseconds.
+    pub connection_timeout_ms: u64,
+    /// Clients are told why it refuses them.
+    pub disclosure: bool,
+    pub tls: ClientTls,
 }
 
 impl Default for AuthHttp {
     fn default() -> Self {
-        Self { post: false, user_path: None, request_timeout_ms: 15_000 }
+        let path = |what| format!("http://localhost:8000/auth/{what}");
+        Self {
+            post: false,
+            user_path: path("user"),
+            vhost_path: path("vhost"),
+            resource_path: path("resource"),
+            topic_path: path("topic"),
+            request_timeout_ms: 15_000,
+            connection_timeout_ms: 15_000,
+            disclosure: false,
+            tls: ClientTls::default(),
+        }
     }
+}
+
+/// What is kept of the answers of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthCache {
+    /// Whose: where only one of them is named, it is both.
+    pub(super) authn: Option<BackendName>,
+    pub(super) authz: Option<BackendName>,
+    /// For how long, in milliseconds.
+    pub ttl_ms: u64,
+    /// Refusals, too.
+    pub refusals: bool,
+}
+
+impl Default for AuthCache {
+    fn default() -> Self {
+        Self { authn: None, authz: None, ttl_ms: 15_000, refusals: false }
+    }
+}
+
+/// How tokens are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthOAuth2 {
+    /// What the broker is called in them.
+    pub resource_server_id: Option<String>,
+    /// The type of what is meant for it among their authorization details.
+    pub resource_server_type: Option<String>,
+    /// What its scopes begin with; `None`: its name and a dot.
+    pub scope_prefix: Option<String>,
+    /// Claims that have scopes as well, with spaces between them.
+    pub additional_scopes_key: Option<String>,
+    /// By what they are called, the scopes they stand for, with spaces between them.
+    pub scope_aliases: BTreeMap<String, String>,
+    /// The same, by numbers.
+    pub(super) numbered_aliases: BTreeMap<String, NumberedAlias>,
+    /// Claims that name the user, by their numbers; when there are none, `sub` and `client_id`.
+    pub preferred_username_claims: BTreeMap<u32, String>,
+    /// Whether the broker has to be in their audience.
+    pub verify_aud: bool,
+    /// Whether they have to end some day.
+    pub require_exp: bool,
+    /// Files with keys, by what tokens call them.
+    pub signing_keys: BTreeMap<String, PathBuf>,
+    /// The key of a token that names none.
+    pub default_key: Option<String>,
+    /// Algorithms of signatures; when there are none, all that go with the key.
+    pub algorithms: BTreeMap<String, String>,
+    /// Where there are more keys.
+    pub jwks_url: Option<String>,
+    /// Who knows where they are.
+    pub issuer: Option<String>,
+    /// Where to ask it.
+    pub discovery_endpoint_path: String,
+    pub tls: ClientTls,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct NumberedAlias {
+    pub(super) alias: Option<String>,
+    pub(super) scope: Option<String>,
+}
+
+impl Default for AuthOAuth2 {
+    fn default() -> Self {
+        Self {
+            resource_server_id: None,
+            resource_server_type: None,
+            scope_prefix: None,
+            additional_scopes_key: None,
+            scope_aliases: BTreeMap::new(),
+            numbered_aliases: BTreeMap::new(),
+            preferred_username_claims: BTreeMap::new(),
+            verify_aud: true,
+            require_exp: true,
+            signing_keys: BTreeMap::new(),
+            default_key: None,
+            algorithms: BTreeMap::new(),
+            jwks_url: None,
+            issuer: None,
+            discovery_endpoint_path: ".well-known/openid-configuration".to_owned(),
+            tls: ClientTls::default(),
+        }
+    }
+}
+
+impl AuthCache {
+    pub(super) fn cached(&self) -> Named {
+        let both = self.authn.as_ref().zip(self.authz.as_ref()).or(self.authn.as_ref().zip(self.authn.as_ref()));
+        let both = both.or(self.authz.as_ref().zip(self.authz.as_ref()));
+        both.map(|(authn, authz)| Named { authn: authn.clone(), authz: authz.clone() }).unwrap_or_default()
+    }
+}
+
+impl AuthOAuth2 {
+    /// By what they are called, what they stand for.
+    pub fn aliases(&self) -> impl Iterator<Item = (&str, &str)> {
+        let plain = self.scope_aliases.iter().map(|(alias, scopes)| (alias.as_str(), scopes.as_str()));
+        let numbered = self.numbered_aliases.values().filter_map(|both| Some((both.alias.as_deref()?, both.scope.as_deref()?)));
+        plain.chain(numbered)
+    }
+}
+
+/// `http://host/path`, or the same with https.
+pub(super) fn url(value: &str) -> Result<String, String> {
+    let host = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(value.to_owned()),
+        _ => Err(format!("'{value}' is neither http://host/path nor https://host/path")),
+    }
+}
+
+/// The same for what must not be changed on its way: without TLS it does not leave this machine.
+pub(super) fn safe_url(value: &str) -> Result<String, String> {
+    let url = url(value)?;
+    let Some(rest) = url.strip_prefix("http://") else { return Ok(url) };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = if authority.starts_with('[') {
+        authority.trim_start_matches('[').split(']').next().unwrap_or_default()
+    } else {
+        authority.split(':').next().unwrap_or_default()
+    };
+    if host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
+        return Ok(url);
+    }
+    Err(format!("'{value}' is not https://host/path, and not on this machine"))
 }
 
 impl Config {
@@ -66,22 +236,42 @@ impl Config {
     ///
     /// # Errors
     /// One line about a backend that cannot be had: no connection would get what the configuration means.
-    pub fn authn(&self) -> Result<Vec<Authn>, String> {
+    pub fn backends(&self) -> Result<Vec<Backends>, String> {
         let mut asked = Vec::new();
-        for (number, Backend { authn, authz }) in &self.auth_backends.0 {
-            if let Some(BackendName::Other(name)) = [authn, authz].into_iter().find(|name| matches!(name, BackendName::Other(_))) {
-                return Err(format!("auth_backends.{number}: '{name}' is not supported; internal and http are"));
-            }
-            if *authz == BackendName::Http {
-                let why = "http says who somebody is, not what it may do";
-                return Err(format!("auth_backends.{number}: {why}: set .authn = http with .authz = internal"));
-            }
-            if *authn == BackendName::Http && self.auth_http.user_path.is_none() {
-                return Err(format!("auth_backends.{number}.authn = http needs auth_http.user_path"));
-            }
-            asked.push(if *authn == BackendName::Http { Authn::Http } else { Authn::Internal });
+        let cached = self.auth_cache.cached();
+        for (number, Named { authn, authz }) in &self.auth_backends.0 {
+            let place = format!("auth_backends.{number}");
+            let authn = self.backend(authn, &cached.authn, &place)?;
+            let authz = self.backend(authz, &cached.authz, &place)?;
+            asked.push(Backends { authn, authz });
         }
         Ok(asked)
+    }
+
+    fn backend(&self, name: &BackendName, cached: &BackendName, place: &str) -> Result<Backend, String> {
+        match name {
+            BackendName::Internal => Ok(Backend::Internal),
+            BackendName::Http => Ok(Backend::Http { cached: false }),
+            BackendName::OAuth2 => self.check_oauth2(place).map(|()| Backend::OAuth2),
+            BackendName::Cache => match cached {
+                BackendName::Http => Ok(Backend::Http { cached: true }),
+                BackendName::Cache => Err("auth_cache.cached_backend: 'cache' cannot be cached".to_owned()),
+                // There is nothing to gain: nobody is asked.
+                other => self.backend(other, other, "auth_cache.cached_backend"),
+            },
+            BackendName::Other(name) => Err(format!("{place}: '{name}' is not supported; internal, http, oauth2 and cache are")),
+        }
+    }
+
+    fn check_oauth2(&self, place: &str) -> Result<(), String> {
+        let oauth2 = &self.auth_oauth2;
+        if oauth2.resource_server_id.is_none() {
+            return Err(format!("{place} = oauth2 needs auth_oauth2.resource_server_id"));
+        }
+        if oauth2.signing_keys.is_empty() && oauth2.jwks_url.is_none() && oauth2.issuer.is_none() {
+            return Err(format!("{place} = oauth2 needs keys: auth_oauth2.signing_keys.$name, auth_oauth2.jwks_url or auth_oauth2.issuer"));
+        }
+        Ok(())
     }
 }
 
@@ -89,35 +279,78 @@ impl Config {
 mod tests {
     use super::*;
 
-    fn authn(text: &str) -> Result<Vec<Authn>, String> {
+    const HTTP: Backend = Backend::Http { cached: false };
+    const CACHED: Backend = Backend::Http { cached: true };
+
+    fn backends(text: &str) -> Result<Vec<(Backend, Backend)>, String> {
         let mut config = Config::default();
         config.read(text).expect("understood");
-        config.authn()
+        Ok(config.backends()?.into_iter().map(|Backends { authn, authz }| (authn, authz)).collect())
     }
 
     #[test]
     fn backends_are_asked_in_the_order_of_their_numbers() {
-        assert_eq!(authn(""), Ok(Vec::new()));
-        let http = "auth_http.user_path = http://localhost/user\nauth_backends.2.authn = http\nauth_backends.2.authz = internal\n";
-        assert_eq!(authn(&format!("{http}auth_backends.10 = rabbit_auth_backend_internal")), Ok(vec![Authn::Http, Authn::Internal]));
-        assert_eq!(authn(&format!("{http}auth_backends.1 = internal")), Ok(vec![Authn::Internal, Authn::Http]));
+        let internal = (Backend::Internal, Backend::Internal);
+        assert_eq!(backends(""), Ok(Vec::new()));
+        let http = "auth_backends.2.authn = http\nauth_backends.2.authz = internal\n";
+        let both = (HTTP, Backend::Internal);
+        assert_eq!(backends(&format!("{http}auth_backends.10 = rabbit_auth_backend_internal")), Ok(vec![both, internal]));
+        assert_eq!(backends(&format!("{http}auth_backends.1 = internal")), Ok(vec![internal, both]));
+        assert_eq!(backends("auth_backends.1 = rabbit_auth_backend_http"), Ok(vec![(HTTP, HTTP)]));
+        let oauth2 = "auth_backends.1 = oauth2\nauth_oauth2.resource_server_id = r\nauth_oauth2.signing_keys.a = /a.pem\n";
+        assert_eq!(backends(oauth2), Ok(vec![(Backend::OAuth2, Backend::OAuth2)]));
+    }
+
+    #[test]
+    fn what_is_cached_is_one_of_the_others() {
+        let cache = "auth_backends.1 = cache\n";
+        assert_eq!(backends(&format!("{cache}auth_cache.cached_backend = http")), Ok(vec![(CACHED, CACHED)]));
+        let split = "auth_cache.cached_backend.authn = http\nauth_cache.cached_backend.authz = internal\n";
+        assert_eq!(backends(&format!("{cache}{split}")), Ok(vec![(CACHED, Backend::Internal)]));
+        assert_eq!(backends(&format!("{cache}auth_cache.cached_backend.authz = http")), Ok(vec![(CACHED, CACHED)]));
+        assert_eq!(backends(cache), Ok(vec![(Backend::Internal, Backend::Internal)]));
+        let twice = backends(&format!("{cache}auth_cache.cached_backend = cache"));
+        assert_eq!(twice, Err("auth_cache.cached_backend: 'cache' cannot be cached".to_owned()));
     }
 
     #[test]
     fn what_would_mean_something_else_here_is_refused() {
-        let path = "auth_http.user_path = http://localhost/user\n";
+        let ldap = "'ldap' is not supported; internal, http, oauth2 and cache are";
         for (text, why) in [
-            ("auth_backends.1 = ldap", "auth_backends.1: 'ldap' is not supported; internal and http are"),
-            ("auth_backends.1.authn = ldap", "auth_backends.1: 'ldap' is not supported; internal and http are"),
+            ("auth_backends.1 = ldap", format!("auth_backends.1: {ldap}")),
+            ("auth_backends.1.authz = ldap", format!("auth_backends.1: {ldap}")),
+            ("auth_backends.1 = cache\nauth_cache.cached_backend = ldap", format!("auth_cache.cached_backend: {ldap}")),
+            ("auth_backends.1 = oauth2", "auth_backends.1 = oauth2 needs auth_oauth2.resource_server_id".to_owned()),
             (
-                &*format!("{path}auth_backends.1 = http"),
-                "auth_backends.1: http says who somebody is, not what it may do: set .authn = http with .authz = internal",
+                "auth_backends.1 = oauth2\nauth_oauth2.resource_server_id = r",
+                "auth_backends.1 = oauth2 needs keys: auth_oauth2.signing_keys.$name, auth_oauth2.jwks_url or auth_oauth2.issuer"
+                    .to_owned(),
             ),
-            ("auth_backends.3.authn = http", "auth_backends.3.authn = http needs auth_http.user_path"),
         ] {
-            assert_eq!(authn(text), Err(why.to_owned()));
+            assert_eq!(backends(text), Err(why));
         }
-        assert!(Config::default().read("auth_http.user_path = https://localhost/user").is_err());
+        assert!(Config::default().read("auth_http.user_path = localhost/user").is_err());
         assert!(Config::default().read("auth_http.http_method = put").is_err());
+    }
+
+    #[test]
+    fn keys_come_over_tls_or_from_this_machine() {
+        for good in ["https://keys.example/jwks", "http://localhost/jwks", "http://127.0.0.1:8080/jwks", "http://[::1]:8080/jwks"] {
+            assert_eq!(safe_url(good), Ok(good.to_owned()));
+        }
+        for bad in
+            ["http://keys.example/jwks", "http://127.0.0.1.example/jwks", "http://localhost.example", "ftp://localhost/x", "https://"]
+        {
+            assert!(safe_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn aliases_have_two_forms() {
+        let mut config = Config::default();
+        let numbered = "auth_oauth2.scope_aliases.1.alias = a b\nauth_oauth2.scope_aliases.1.scope = r.read:*/* r.tag:x\n";
+        config.read(&format!("{numbered}auth_oauth2.scope_aliases.dev = r.write:*/*\n")).expect("understood");
+        let aliases: Vec<_> = config.auth_oauth2.aliases().collect();
+        assert_eq!(aliases, [("dev", "r.write:*/*"), ("a b", "r.read:*/* r.tag:x")]);
     }
 }

@@ -33,7 +33,7 @@ use crate::broker::{Profile, Settings};
 use crate::node::{Node, Tune};
 use logging::Logging;
 
-pub use authentication::{AuthHttp, Backends};
+pub use authentication::{AuthCache, AuthHttp, AuthOAuth2, ClientTls, NamedBackends};
 pub use http::HttpLimits;
 pub use rotation::{Rotation, Schedule};
 pub use socket::TcpOptions;
@@ -116,8 +116,10 @@ pub struct Config {
     pub track_auth_attempt_source: bool,
     /// What connection.start offers, by their numbers; when there are none, what the profile does.
     pub auth_mechanisms: BTreeMap<u32, String>,
-    pub auth_backends: Backends,
+    pub auth_backends: NamedBackends,
     pub auth_http: AuthHttp,
+    pub auth_cache: AuthCache,
+    pub auth_oauth2: AuthOAuth2,
     pub http: SocketAddr,
     /// What its clients may take, and those of the metrics.
     pub http_limits: HttpLimits,
@@ -229,8 +231,10 @@ impl Default for Config {
             tls: Tls::default(),
             track_auth_attempt_source: false,
             auth_mechanisms: BTreeMap::new(),
-            auth_backends: Backends::default(),
+            auth_backends: NamedBackends::default(),
             auth_http: AuthHttp::default(),
+            auth_cache: AuthCache::default(),
+            auth_oauth2: AuthOAuth2::default(),
             http: here(15672),
             http_limits: HttpLimits::default(),
             https: None,
@@ -339,7 +343,7 @@ impl Config {
         Node {
             settings: Arc::new(self.settings()),
             // Whoever starts has seen that there is nothing wrong with it.
-            authn: self.authn().unwrap_or_default(),
+            backends: self.backends().unwrap_or_default(),
             mechanisms: self.auth_mechanisms.values().cloned().collect(),
             connection_max: self.connection_max,
             vhost_max: self.vhost_max,

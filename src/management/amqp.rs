@@ -27,6 +27,8 @@ pub(super) enum Purpose {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     user: Arc<str>,
+    /// What somebody logged in with, where the node does not answer for it: another token may allow something else.
+    credential: Option<[u8; 32]>,
     is_local: bool,
     vhost: Arc<str>,
     purpose: Purpose,
@@ -34,7 +36,7 @@ struct Key {
 
 impl Key {
     fn of(caller: &Caller, vhost: &str, purpose: Purpose) -> Self {
-        Self { user: Arc::clone(&caller.user.name), is_local: caller.is_local, vhost: vhost.into(), purpose }
+        Self { user: Arc::clone(&caller.user.name), credential: caller.credential, is_local: caller.is_local, vhost: vhost.into(), purpose }
     }
 }
 
@@ -98,7 +100,7 @@ impl Amqp {
 
     /// A connection that nobody else uses.
     pub(super) async fn open(&self, handle: &Handle, caller: &Caller, vhost: &str) -> Result<Connection, ApiError> {
-        let stream = handle.connect(Arc::clone(&caller.user.name), caller.is_local);
+        let stream = handle.connect(caller.identity(), caller.is_local);
         let stream = stream.map_err(|error| ApiError::Unavailable(error.to_string()))?;
         let options = Options { heartbeat_s: 0, ..Options::with_mechanism("PLAIN", Vec::new(), vhost) };
         Connection::open(stream, options.named("HTTP API")).await.map_err(|_| ApiError::Unauthorised("Access refused.".into()))

@@ -1,7 +1,7 @@
-//! Who asks, and what they may: HTTP's Basic authentication against the users of the node, their tags, their virtual hosts. The
-//! refusals are RabbitMQ's (rabbit_web_dispatch_access_control).
+//! Who asks, and what they may: HTTP's Basic authentication or a bearer token, tags, virtual hosts. The refusals are RabbitMQ's (rabbit_web_dispatch_access_control).
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +10,12 @@ use axum::http::header;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
 
 use super::error::ApiError;
 use super::{Api, Local};
 use crate::node::Node;
+use crate::node::identity::{Authority, Identity};
 use crate::node::users::{Tag, User};
 use crate::server::{AttemptSource, Protocol};
 
@@ -27,6 +29,11 @@ pub(super) struct Caller {
     pub(super) node: Arc<Node>,
     /// It came over the control socket, and may everything.
     pub(super) is_local: bool,
+    pub(super) authority: Authority,
+    /// What it has logged in with, where the node does not answer for it: never that itself.
+    pub(super) credential: Option<[u8; 32]>,
+    /// The virtual hosts that it may open, where a service says so.
+    opens: BTreeSet<Arc<str>>,
 }
 
 impl FromRequestParts<Api> for Caller {
@@ -52,30 +59,57 @@ impl FromRequestParts<Api> for Client {
 async fn authenticate(parts: &Parts, api: &Api) -> Result<Caller, ApiError> {
     if parts.extensions.get::<Local>().is_some() {
         // Whoever may write to the control socket is the owner of the process.
-        return Ok(Caller { user: Arc::new(Local::user()), node: api.handle.node(), is_local: true });
+        let identity = Identity::of_node(Arc::new(Local::user()));
+        return Ok(Caller { is_local: true, ..Caller::new(api.handle.node(), identity) });
     }
-    let (name, password) = credentials(parts).ok_or(ApiError::Unauthenticated("Login failed"))?;
-    login(api, &name, &password, parts).await
+    let node = api.handle.node();
+    let (name, secret, identity) = match credentials(parts).ok_or(ApiError::Unauthenticated("Login failed"))? {
+        Credentials::Basic(name, password) => {
+            let identity = api.handle.login(&node, &name, &password).await;
+            (name, password, identity)
+        }
+        Credentials::Bearer(token) => {
+            let identity = api.handle.login_with_token(&node, &token).await;
+            (String::new(), token, identity)
+        }
+    };
+    admit(api, node, identity, (&name, &secret), parts).await
 }
 
 /// Lets somebody in who gives a name and a password.
 pub(super) async fn login(api: &Api, name: &str, password: &str, parts: &Parts) -> Result<Caller, ApiError> {
     let node = api.handle.node();
-    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
-    let from_loopback = address.is_some_and(|address| address.is_loopback());
+    let identity = api.handle.login(&node, name, password).await;
+    admit(api, node, identity, (name, password), parts).await
+}
+
+async fn admit(
+    api: &Api,
+    node: Arc<Node>,
+    identity: Option<Identity>,
+    (name, secret): (&str, &str),
+    parts: &Parts,
+) -> Result<Caller, ApiError> {
+    let ip = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+    let from_loopback = ip.is_some_and(|ip| ip.is_loopback());
     // From where is asked after the password, so that nobody learns which users there are.
-    let known = api.handle.knows(&node, name, password).await;
-    let user = node.user(name).filter(|_| known).cloned();
-    let may_come = user.as_ref().is_some_and(|user| node.may_come_from(user, from_loopback));
-    let source = || AttemptSource { address: address.unwrap_or(Ipv4Addr::LOCALHOST.into()), user: name.to_owned() };
+    let may_come = identity.as_ref().is_some_and(|identity| node.may_come_from(&identity.user, from_loopback));
+    let user = || identity.as_ref().map_or_else(|| name.to_owned(), |identity| identity.user.name.to_string());
+    let source = || AttemptSource { address: ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), user: user() };
     api.handle.count_attempt(Protocol::Http, may_come, source);
-    let Some(user) = user else {
+    let Some(identity) = identity else {
         return refuse(name, ApiError::Unauthenticated("Not_Authorized"), "wrong name or password").await;
     };
     if !may_come {
+        let name = &identity.user.name;
         return refuse(name, ApiError::Unauthorised("User can only log in via localhost".into()), "not from this machine").await;
     }
-    Ok(Caller { user, node, is_local: false })
+    let credential = (identity.authority != Authority::Node).then(|| Sha256::digest(secret).into());
+    let mut caller = Caller { credential, ..Caller::new(node, identity) };
+    if matches!(caller.authority, Authority::Service { .. }) && !caller.is(Tag::Administrator) {
+        caller.ask_what_it_opens(api, ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into())).await;
+    }
+    Ok(caller)
 }
 
 async fn refuse(user: &str, error: ApiError, why: &str) -> Result<Caller, ApiError> {
@@ -84,18 +118,47 @@ async fn refuse(user: &str, error: ApiError, why: &str) -> Result<Caller, ApiErr
     Err(error)
 }
 
-fn credentials(parts: &Parts) -> Option<(String, String)> {
+enum Credentials {
+    /// A name and a password.
+    Basic(String, String),
+    /// A token.
+    Bearer(String),
+}
+
+fn credentials(parts: &Parts) -> Option<Credentials> {
     let header = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, value) = header.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Credentials::Bearer(value.trim().to_owned()));
+    }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
     let decoded = String::from_utf8(STANDARD.decode(value.trim()).ok()?).ok()?;
     let (name, password) = decoded.split_once(':')?;
-    Some((name.to_owned(), password.to_owned()))
+    Some(Credentials::Basic(name.to_owned(), password.to_owned()))
 }
 
 impl Caller {
+    fn new(node: Arc<Node>, identity: Identity) -> Self {
+        let Identity { user, authority } = identity;
+        Self { user, node, is_local: false, authority, credential: None, opens: BTreeSet::new() }
+    }
+
+    /// Administrators are not asked about: they see all.
+    async fn ask_what_it_opens(&mut self, api: &Api, ip: IpAddr) {
+        let identity = self.identity();
+        for vhost in self.node.vhosts.keys() {
+            if api.handle.may_open(&self.node, &identity, vhost, ip).await {
+                self.opens.insert(Arc::clone(vhost));
+            }
+        }
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        Identity { user: Arc::clone(&self.user), authority: self.authority.clone() }
+    }
+
     /// Refuses who may not use the management API.
     pub(super) async fn for_management(self) -> Result<Self, ApiError> {
         if !self.user.may(Tag::Management) {
@@ -186,8 +249,11 @@ impl Caller {
     }
 
     pub(super) fn may_open(&self, vhost: &str) -> bool {
-        let key = (Arc::clone(&self.user.name), Arc::from(vhost));
-        self.node.permissions.contains_key(&key)
+        match &self.authority {
+            Authority::Node => self.node.permissions.contains_key(&(Arc::clone(&self.user.name), Arc::from(vhost))),
+            Authority::Token(token) => token.grants(vhost).is_some(),
+            Authority::Service { .. } => self.is(Tag::Administrator) || self.opens.contains(vhost),
+        }
     }
 
     fn check(&self, may: bool, refusal: &'static str) -> Result<(), ApiError> {

@@ -242,7 +242,7 @@ async fn change_user(State(api): State<Api>, _: Operator, Path(name): Path<Strin
 async fn authenticate(State(api): State<Api>, _: Operator, fields: Fields) -> Result<StatusCode, ApiError> {
     let (user, password) = (fields.text("user").unwrap_or_default(), fields.text("password").unwrap_or_default());
     let node = api.handle.node();
-    let known = api.handle.knows(&node, user, password).await && node.user(user).is_some();
+    let known = api.handle.login(&node, user, password).await.is_some();
     if known { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::Unauthorised("invalid credentials".into())) }
 }
 

@@ -16,6 +16,7 @@ use super::permissions::PermissionRow;
 use super::query::Query;
 use super::{Api, put};
 use crate::node::definitions::{user_limits, user_to_json};
+use crate::node::identity::Authority;
 use crate::node::password::{Algorithm, PasswordHash};
 use crate::node::users::User;
 use crate::node::{Node, Refusal};
@@ -37,7 +38,8 @@ pub(super) fn routes() -> Router<Api> {
 }
 
 async fn whoami(caller: Caller) -> Response {
-    super::json(StatusCode::OK, &json!({"name": caller.name(), "tags": caller.user.tags, "is_internal_user": true}))
+    let is_internal = caller.authority == Authority::Node;
+    super::json(StatusCode::OK, &json!({"name": caller.name(), "tags": caller.user.tags, "is_internal_user": is_internal}))
 }
 
 /// A user in a list.

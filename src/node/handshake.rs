@@ -8,11 +8,12 @@
 use core::net::SocketAddr;
 use std::sync::Arc;
 
+use super::identity::{Authority, Identity};
 use super::users::{Refused, credentials};
 use super::vhosts::Vhost;
 use super::{Node, Tune};
 use crate::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Output, connection, frame};
-use crate::broker::{Capabilities, Error, Opened, Origin, Rights, Ssl};
+use crate::broker::{Capabilities, Error, Opened, Origin, Rights, Ssl, Verdict};
 
 /// How many connections there are; the one at hand does not count yet.
 pub trait Connections {
@@ -26,6 +27,7 @@ enum State {
     Authenticating,
     Tuning,
     Opening,
+    Authorising,
 }
 
 impl State {
@@ -34,7 +36,7 @@ impl State {
         match self {
             Self::Starting | Self::Authenticating => "starting",
             Self::Tuning => "tuning",
-            Self::Opening => "opening",
+            Self::Opening | Self::Authorising => "opening",
         }
     }
 }
@@ -44,7 +46,7 @@ impl State {
 pub struct Handshake {
     state: State,
     peer: Peer,
-    user: Option<Arc<str>>,
+    identity: Option<Identity>,
     /// Who is to be asked about.
     asked: Option<String>,
     /// Who has tried to log in, and whether it was let in, until somebody has counted it.
@@ -67,7 +69,7 @@ pub struct Attempt {
 /// A user that the node itself connects for, after it has made sure who it is.
 #[derive(Clone, Debug)]
 pub struct Trusted {
-    pub user: Arc<str>,
+    pub identity: Identity,
     /// Whatever is permitted to a user of this name.
     pub may_everything: bool,
 }
@@ -91,15 +93,22 @@ pub struct Peer {
 #[derive(Debug)]
 pub enum Step {
     Continue,
-    /// Whether these are a user and its password has to be found out; [`Handshake::authenticated`] goes on then.
+    /// Who this is has to be found out; [`Handshake::authenticated`] goes on then.
     Authenticate {
         name: String,
-        password: Vec<u8>,
+        /// `None` where a certificate speaks for the name.
+        password: Option<Vec<u8>>,
+    },
+    /// Whether the user may open this virtual host has to be found out; [`Handshake::authorised`] goes on then.
+    Authorise {
+        identity: Identity,
+        vhost: Arc<str>,
     },
     /// Everything is agreed; the broker of this virtual host answers with open-ok.
     Open {
         vhost: Arc<str>,
         opened: Opened,
+        identity: Identity,
         heartbeat_s: u16,
         connection_name: Option<String>,
     },
@@ -141,7 +150,7 @@ impl Handshake {
         Ok(Self {
             state: State::Starting,
             peer,
-            user: None,
+            identity: None,
             asked: None,
             attempt: None,
             capabilities: Capabilities::default(),
@@ -166,7 +175,7 @@ impl Handshake {
         let result = match (self.state, method) {
             (State::Starting, M::StartOk(start_ok)) => self.start_ok(node, &start_ok, out),
             (State::Tuning, M::TuneOk(tune_ok)) => self.tune_ok(node, &tune_ok),
-            (State::Opening, M::Open(open)) => self.open(node, others, open.virtual_host.as_str()),
+            (State::Opening, M::Open(open)) => self.open(node, others, open.virtual_host.as_str(), None),
             (state, _) => Err(Error::unexpected_method(state.name())),
         };
         result.unwrap_or_else(|error| refuse(&error, class_method, out))
@@ -185,17 +194,29 @@ impl Handshake {
         let known = offered.split(' ').any(|offered| offered == mechanism);
         let response = start_ok.response.as_bytes();
         let from_loopback = self.peer.address.ip().is_loopback();
-        if let (None, true, Some(given)) = (&self.peer.trusted, known && node.asks_others(), credentials(mechanism, response)) {
-            let (name, password) = given.map_err(|_| Error::malformed_response(mechanism))?;
-            self.asked = Some(name.to_owned());
-            // Nothing is expected meanwhile.
-            self.state = State::Authenticating;
-            return Ok(Step::Authenticate { name: name.to_owned(), password: password.to_owned() });
+        if self.peer.trusted.is_none() && known && node.asks_others() {
+            let asked = match (credentials(mechanism, response), &self.peer.certificate_user) {
+                (Some(given), _) => {
+                    let (name, password) = given.map_err(|_| Error::malformed_response(mechanism))?;
+                    Some((name.to_owned(), Some(password.to_owned())))
+                }
+                (None, Some(name)) if mechanism == "EXTERNAL" => Some((name.clone(), None)),
+                (None, _) => None,
+            };
+            if let Some((name, password)) = asked {
+                // Nothing is expected meanwhile.
+                self.state = State::Authenticating;
+                self.asked = Some(name.clone());
+                return Ok(Step::Authenticate { name, password });
+            }
         }
         let outcome = match (&self.peer.trusted, mechanism) {
-            (Some(trusted), _) => Some(Ok(Arc::clone(&trusted.user))),
-            (None, "EXTERNAL") => Some(node.vouched_for(self.peer.certificate_user.as_deref(), from_loopback)).filter(|_| known),
-            (None, _) => node.authenticate(mechanism, response, from_loopback).filter(|_| known),
+            (Some(trusted), _) => Some(Ok(trusted.identity.clone())),
+            (None, "EXTERNAL") => {
+                let user = node.vouched_for(self.peer.certificate_user.as_deref(), from_loopback);
+                Some(user.map(Identity::of_node)).filter(|_| known)
+            }
+            (None, _) => node.authenticate(mechanism, response, from_loopback).map(|user| user.map(Identity::of_node)).filter(|_| known),
         };
         self.attempt = outcome.as_ref().map(|outcome| {
             let said = || match (mechanism, credentials(mechanism, response)) {
@@ -203,31 +224,37 @@ impl Handshake {
                 (_, Some(Ok((name, _)))) => Some(name.to_owned()),
                 _ => None,
             };
-            let user = outcome.as_ref().ok().map(ToString::to_string);
+            let user = outcome.as_ref().ok().map(|identity| identity.user.name.to_string());
             Attempt { user: user.or_else(said).unwrap_or_default(), succeeded: outcome.is_ok() }
         });
         match outcome {
-            Some(Ok(user)) => Ok(self.let_in(node, user, out)),
+            Some(Ok(identity)) => Ok(self.let_in(node, identity, out)),
             Some(Err(Refused::Login)) => Err(Error::login_refused(mechanism)),
             Some(Err(Refused::Malformed)) => Err(Error::malformed_response(mechanism)),
             None => Err(Error::unknown_mechanism(mechanism, &offered)),
         }
     }
 
-    /// The answer to [`Step::Authenticate`]. Whoever it is must also be a user of the node.
-    pub fn authenticated(&mut self, node: &Node, is_known: bool, out: &mut Output) -> Step {
+    /// The answer to [`Step::Authenticate`]: who it is, if anybody.
+    pub fn authenticated(&mut self, node: &Node, identity: Option<Identity>, out: &mut Output) -> Step {
         let from_loopback = self.peer.address.ip().is_loopback();
-        let asked = self.asked.take();
-        let outcome = node.vouched_for(asked.as_deref().filter(|_| is_known), from_loopback);
-        self.attempt = Some(Attempt { user: asked.unwrap_or_default(), succeeded: outcome.is_ok() });
-        match outcome {
-            Ok(user) => self.let_in(node, user, out),
-            Err(_) => refuse(&Error::login_refused(&self.mechanism), (10, 11), out),
+        let asked = self.asked.take().unwrap_or_default();
+        let identity = identity.filter(|identity| node.may_come_from(&identity.user, from_loopback));
+        let user = identity.as_ref().map_or(asked, |identity| identity.user.name.to_string());
+        self.attempt = Some(Attempt { user, succeeded: identity.is_some() });
+        match identity {
+            Some(identity) => self.let_in(node, identity, out),
+            None => refuse(&Error::login_refused(&self.mechanism), (10, 11), out),
         }
     }
 
-    fn let_in(&mut self, node: &Node, user: Arc<str>, out: &mut Output) -> Step {
-        self.user = Some(user);
+    /// The answer to [`Step::Authorise`].
+    pub fn authorised(&mut self, node: &Node, others: &dyn Connections, vhost: &str, verdict: Verdict, out: &mut Output) -> Step {
+        self.open(node, others, vhost, Some(verdict)).unwrap_or_else(|error| refuse(&error, (10, 40), out))
+    }
+
+    fn let_in(&mut self, node: &Node, identity: Identity, out: &mut Output) -> Step {
+        self.identity = Some(identity);
         let Tune { channel_max, frame_max, heartbeat_s, .. } = node.tune;
         let tune = connection::Tune { channel_max, frame_max, heartbeat: heartbeat_s };
         out.method(0, &AMQPClass::Connection(connection::AMQPMethod::Tune(tune)));
@@ -259,15 +286,24 @@ impl Handshake {
         Ok(Step::Continue)
     }
 
-    fn open(&mut self, node: &Node, others: &dyn Connections, name: &str) -> Result<Step, Error> {
-        let Some(user) = self.user.clone() else { return Err(Error::unexpected_method("opening")) };
+    /// Where a service says whether the user may open the virtual host, it is asked before there is a verdict.
+    fn open(&mut self, node: &Node, others: &dyn Connections, name: &str, verdict: Option<Verdict>) -> Result<Step, Error> {
+        let Some(identity) = self.identity.clone() else { return Err(Error::unexpected_method("opening")) };
+        let user = Arc::clone(&identity.user.name);
         let vhost = node.vhost(name).ok_or_else(|| Error::vhost_not_found(name))?;
         if self.peer.trusted.is_none() {
             self.check_limits(node, others, vhost, &user)?;
         }
         let rights = match &self.peer.trusted {
             Some(Trusted { may_everything: true, .. }) => Some(Rights { impersonator: true, ..Rights::all() }),
-            _ => node.rights(&user, name),
+            _ => match (&identity.authority, verdict) {
+                (Authority::Service { .. }, None) => {
+                    self.state = State::Authorising;
+                    return Ok(Step::Authorise { identity, vhost: Arc::clone(&vhost.name) });
+                }
+                (Authority::Service { .. }, Some(Verdict::Refused(more))) => return Err(Error::vhost_access_refused(name, &user, &more)),
+                _ => identity.rights(node, name),
+            },
         };
         let rights = rights.ok_or_else(|| Error::vhost_access_refused(name, &user, ""))?;
         let vhost = Arc::clone(&vhost.name);
@@ -285,7 +321,7 @@ impl Handshake {
             origin: Box::new(origin),
         };
         let connection_name = self.connection_name.take();
-        Ok(Step::Open { vhost, opened, heartbeat_s: self.tuned.heartbeat_s, connection_name })
+        Ok(Step::Open { vhost, opened, identity, heartbeat_s: self.tuned.heartbeat_s, connection_name })
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod alarms;
 pub mod definitions;
 pub mod handshake;
+pub mod identity;
 pub mod parameters;
 pub mod password;
 pub mod permissions;
@@ -18,9 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::broker::Settings;
+use identity::Backends;
 use parameters::{GlobalParameters, Parameters};
 use permissions::{Permissions, TopicKey, TopicPermissions};
-use users::{Authn, User};
+use users::User;
 use vhosts::Vhost;
 
 /// What a handshake and an administrator need to know of the node.
@@ -28,8 +30,8 @@ use vhosts::Vhost;
 pub struct Node {
     pub settings: Arc<Settings>,
     pub tune: Tune,
-    /// Who is asked about passwords, in this order; the node itself when there is nobody.
-    pub authn: Vec<Authn>,
+    /// Who is asked about users, in this order; the node itself when there is nobody.
+    pub backends: Vec<Backends>,
     /// What connection.start offers; when there are none, what the profile does.
     pub mechanisms: Vec<String>,
     /// How many connections the node takes (behaviour C21).

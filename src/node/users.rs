@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Node;
+use super::identity::Backends;
 use super::password::PasswordHash;
 use crate::amqp::table::{self, Value};
 
@@ -52,14 +53,6 @@ impl User {
     }
 }
 
-/// Who knows whether somebody is who it says it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authn {
-    Internal,
-    /// A service beside the node.
-    Http,
-}
-
 /// Why somebody was not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -72,7 +65,7 @@ pub enum Refused {
 impl Node {
     /// Checks a mechanism's response. `None` for a mechanism that does not exist.
     #[must_use]
-    pub fn authenticate(&self, mechanism: &str, response: &[u8], from_loopback: bool) -> Option<Result<Arc<str>, Refused>> {
+    pub fn authenticate(&self, mechanism: &str, response: &[u8], from_loopback: bool) -> Option<Result<Arc<User>, Refused>> {
         let (name, password) = match mechanism {
             // V6.
             "ANONYMOUS" => (&*self.anonymous_user, self.anonymous_pass.as_bytes()),
@@ -81,22 +74,22 @@ impl Node {
                 Err(refused) => return Some(Err(refused)),
             },
         };
-        Some(self.login(name, password, from_loopback).map(|user| Arc::clone(&user.name)).ok_or(Refused::Login))
+        Some(self.login(name, password, from_loopback).cloned().ok_or(Refused::Login))
     }
 
-    /// Whether somebody beside the node has to be asked about passwords.
+    /// Whether not only the node itself knows users.
     #[must_use]
     pub fn asks_others(&self) -> bool {
-        self.authn.contains(&Authn::Http)
+        self.backends.iter().any(|backends| *backends != Backends::INTERNAL)
     }
 
     /// Logs in somebody whose name is certain already, by a certificate (behaviour C5).
     ///
     /// # Errors
     /// Nobody is named, there is no such user, or it may not log in from there.
-    pub fn vouched_for(&self, name: Option<&str>, from_loopback: bool) -> Result<Arc<str>, Refused> {
+    pub fn vouched_for(&self, name: Option<&str>, from_loopback: bool) -> Result<Arc<User>, Refused> {
         let user = name.and_then(|name| self.users.get(name)).ok_or(Refused::Login)?;
-        if self.may_come_from(user, from_loopback) { Ok(Arc::clone(&user.name)) } else { Err(Refused::Login) }
+        if self.may_come_from(user, from_loopback) { Ok(Arc::clone(user)) } else { Err(Refused::Login) }
     }
 
     /// The user with this name and password, if it may log in from there. A wrong name takes as long as a wrong password.
@@ -159,47 +152,51 @@ mod tests {
         node
     }
 
+    fn authenticated(node: &Node, mechanism: &str, response: &[u8], from_loopback: bool) -> Option<Result<String, Refused>> {
+        Some(node.authenticate(mechanism, response, from_loopback)?.map(|user| user.name.to_string()))
+    }
+
     /// Behaviour C10.
     #[test]
     fn a_loopback_user_is_refused_from_elsewhere() {
         let response = b"\0guest\0secret";
         let (anywhere, here) = (node("secret", false), node("secret", true));
-        assert_eq!(here.authenticate("PLAIN", response, true), Some(Ok("guest".into())));
-        assert_eq!(here.authenticate("PLAIN", response, false), Some(Err(Refused::Login)));
-        assert_eq!(anywhere.authenticate("PLAIN", response, false), Some(Ok("guest".into())));
-        assert_eq!(here.authenticate("ANONYMOUS", b"", false), Some(Err(Refused::Login)));
-        assert_eq!(here.authenticate("ANONYMOUS", b"", true), Some(Ok("guest".into())));
+        assert_eq!(authenticated(&here, "PLAIN", response, true), Some(Ok("guest".into())));
+        assert_eq!(authenticated(&here, "PLAIN", response, false), Some(Err(Refused::Login)));
+        assert_eq!(authenticated(&anywhere, "PLAIN", response, false), Some(Ok("guest".into())));
+        assert_eq!(authenticated(&here, "ANONYMOUS", b"", false), Some(Err(Refused::Login)));
+        assert_eq!(authenticated(&here, "ANONYMOUS", b"", true), Some(Ok("guest".into())));
     }
 
     /// V6: whoever needs no password does not become a user of another password.
     #[test]
     fn anonymous_is_a_user_with_the_password_that_is_configured() {
-        assert_eq!(node("another", false).authenticate("ANONYMOUS", b"", true), Some(Err(Refused::Login)));
+        assert_eq!(authenticated(&node("another", false), "ANONYMOUS", b"", true), Some(Err(Refused::Login)));
         let mut gone = node("secret", false);
         gone.delete_user("guest").expect("there is one");
-        assert_eq!(gone.authenticate("ANONYMOUS", b"", true), Some(Err(Refused::Login)));
+        assert_eq!(authenticated(&gone, "ANONYMOUS", b"", true), Some(Err(Refused::Login)));
     }
 
     #[test]
     fn an_empty_password_lets_nobody_in() {
-        assert_eq!(node("", false).authenticate("PLAIN", b"\0guest\0", true), Some(Err(Refused::Login)));
+        assert_eq!(authenticated(&node("", false), "PLAIN", b"\0guest\0", true), Some(Err(Refused::Login)));
     }
 
     #[test]
     fn unknown_users_and_wrong_passwords_are_refused_alike() {
         let node = node("secret", false);
-        assert_eq!(node.authenticate("PLAIN", b"\0nobody\0secret", true), Some(Err(Refused::Login)));
-        assert_eq!(node.authenticate("PLAIN", b"\0guest\0wrong", true), Some(Err(Refused::Login)));
+        assert_eq!(authenticated(&node, "PLAIN", b"\0nobody\0secret", true), Some(Err(Refused::Login)));
+        assert_eq!(authenticated(&node, "PLAIN", b"\0guest\0wrong", true), Some(Err(Refused::Login)));
     }
 
     #[test]
     fn responses_of_another_form_are_malformed() {
         let node = node("secret", false);
         for response in [&b""[..], b"guest", b"\0guest"] {
-            assert_eq!(node.authenticate("PLAIN", response, true), Some(Err(Refused::Malformed)));
+            assert_eq!(authenticated(&node, "PLAIN", response, true), Some(Err(Refused::Malformed)));
         }
-        assert_eq!(node.authenticate("AMQPLAIN", b"\x05LOGINS", true), Some(Err(Refused::Malformed)));
-        assert_eq!(node.authenticate("GSSAPI", b"", true), None);
+        assert_eq!(authenticated(&node, "AMQPLAIN", b"\x05LOGINS", true), Some(Err(Refused::Malformed)));
+        assert_eq!(authenticated(&node, "GSSAPI", b"", true), None);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::outbox::{Leaves, Shared, spare_buffer};
 use super::storage::{Storage, Waiting};
 use super::time::Time;
 use crate::amqp::Command;
-use crate::broker::{Action, Alarms, Broker, ConnectionId, Effects, Input, Loaded, Opened, Release};
+use crate::broker::{Action, Alarms, Answer, Broker, ConnectionId, Effects, Input, Loaded, Opened, Release};
 
 pub(super) use standing::Standing;
 
@@ -151,6 +151,12 @@ impl BrokerLoop {
 
     pub(super) fn publishing(self: &Arc<Self>, connection: ConnectionId) {
         self.inbox.lock().urgent.push_back(Submission::Publishing(connection));
+        self.drive();
+    }
+
+    /// What was asked for a connection is known.
+    pub(super) fn answered(self: &Arc<Self>, connection: ConnectionId, number: u64, answer: Answer) {
+        self.inbox.lock().urgent.push_back(Submission::Answered(connection, number, answer));
         self.drive();
     }
 
@@ -333,6 +339,7 @@ impl BrokerLoop {
                 let memory = state.broker.memory();
                 let before = std::mem::replace(&mut state.memory, memory);
                 shell.queued.fetch_add(memory.wrapping_sub(before), Ordering::Relaxed);
+                self.ask_others(&mut state, shell);
             }
             drop(state);
             self.settle_inbox(freed);
@@ -349,6 +356,15 @@ impl BrokerLoop {
         // Long enough: this task has a socket of its own to read. Another one goes on.
         let next = Arc::clone(self);
         tokio::spawn(async move { next.drive() });
+    }
+
+    /// Has others asked what the broker does not know.
+    fn ask_others(self: &Arc<Self>, state: &mut State, shell: &Arc<Shell>) {
+        for enquiry in state.effects.enquiries.drain(..) {
+            if let Some(Some(shared)) = state.connections.get(enquiry.connection.index()) {
+                shell.tasks.spawn(Arc::clone(shell).answer(Arc::clone(self), Arc::clone(shared), enquiry));
+            }
+        }
     }
 
     /// Takes what is next out of the inbox; `false` when there is nothing.
@@ -411,6 +427,9 @@ impl BrokerLoop {
                     opening.into_iter().for_each(|opening| opening.note(broker));
                     freed.bytes += bytes;
                     super::connection::keep_commands(commands);
+                }
+                Submission::Answered(connection, number, answer) => {
+                    broker.handle(now, Input::Answered { connection, number, answer }, effects);
                 }
                 Submission::Publishing(id) => broker.handle(now, Input::Publishing(id), effects),
                 Submission::Flushed(id, pending) => broker.handle(now, Input::Flushed(id, pending), effects),

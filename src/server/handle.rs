@@ -1,6 +1,6 @@
 //! A running node, as those see it who look after it: the HTTP API, metrics, commands.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -18,10 +18,11 @@ use super::listener::{Ends, Entrance, Listening};
 use super::tls::{self, Certificates, Secured, TlsError, Validity};
 use super::vhosts::ChangeError;
 use super::{Shell, listener, salt};
-use crate::broker::{Alarms, Broker, Input};
+use crate::broker::{Access, Alarms, Broker, Input, Verdict};
 use crate::config::Config;
 use crate::config::definitions::Definitions;
 use crate::node::handshake::Trusted;
+use crate::node::identity::Identity;
 use crate::node::{Node, Refusal};
 
 /// Cheap to clone.
@@ -180,9 +181,24 @@ impl Handle {
         self.0.attempts.all()
     }
 
-    /// Whether this is a user's password; whether there is such a user is another question where somebody beside the node is asked.
-    pub async fn knows(&self, node: &Node, name: &str, password: &str) -> bool {
-        self.0.knows(node, name, password.as_bytes()).await
+    /// Somebody by a name and a password, or a token in place of one.
+    pub async fn login(&self, node: &Node, name: &str, password: &str) -> Option<Identity> {
+        self.0.authentication.login(node, name, Some(password.as_bytes())).await
+    }
+
+    /// Somebody by a token alone.
+    pub async fn login_with_token(&self, node: &Node, token: &str) -> Option<Identity> {
+        self.0.authentication.login_with_token(node, token.as_bytes()).await
+    }
+
+    /// Whether somebody may do something in a virtual host.
+    pub async fn may(&self, node: &Node, identity: &Identity, vhost: &str, access: &Access) -> bool {
+        self.0.authentication.access(node, identity, vhost, access).await == Verdict::Allowed
+    }
+
+    /// Whether somebody may open a virtual host, from there.
+    pub async fn may_open(&self, node: &Node, identity: &Identity, vhost: &str, ip: IpAddr) -> bool {
+        self.0.authentication.may_open(node, identity, vhost, ip).await == Verdict::Allowed
     }
 
     pub fn count_attempt(&self, protocol: Protocol, succeeded: bool, source: impl FnOnce() -> AttemptSource) {
@@ -222,9 +238,9 @@ impl Handle {
     ///
     /// # Errors
     /// When there can be no more sockets.
-    pub fn connect(&self, user: Arc<str>, may_everything: bool) -> std::io::Result<UnixStream> {
+    pub fn connect(&self, identity: Identity, may_everything: bool) -> std::io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
-        let trusted = Trusted { user, may_everything };
+        let trusted = Trusted { identity, may_everything };
         self.spawn(listener::serve_own(theirs, trusted, Arc::clone(&self.0)));
         Ok(ours)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::outbox::{Shared, Wire};
 use crate::amqp::Command;
-use crate::broker::{Alarms, Broker, ConnectionId, Effects, INTERNAL_USER, Input, Loaded, Opened, Timestamp};
+use crate::broker::{Alarms, Answer, Broker, ConnectionId, Effects, INTERNAL_USER, Input, Loaded, Opened, Timestamp};
 
 #[derive(Debug)]
 pub(super) enum Submission {
@@ -16,6 +16,7 @@ pub(super) enum Submission {
         bytes: usize,
     },
     Publishing(ConnectionId),
+    Answered(ConnectionId, u64, Answer),
     Flushed(ConnectionId, usize),
     Disconnected(ConnectionId),
     Alarms(Alarms),
@@ -58,6 +59,7 @@ impl Submission {
             Self::Connected(..)
             | Self::Received { .. }
             | Self::Publishing(_)
+            | Self::Answered(..)
             | Self::Flushed(..)
             | Self::Stored(_)
             | Self::Loaded(_)

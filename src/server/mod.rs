@@ -15,6 +15,7 @@ mod inbox;
 mod journal;
 mod listener;
 mod node_file;
+mod oauth2;
 mod outbox;
 mod ready_file;
 mod signals;
@@ -45,6 +46,7 @@ use crate::node::users::{User, UserLimits};
 use crate::node::vhosts::Vhost;
 use crate::storage::RecoveredVhost;
 use attempts::Attempts;
+use authentication::Authentication;
 use broker_loop::{BrokerLoop, Keeper};
 use channels::Channels;
 use control::Controls;
@@ -139,6 +141,7 @@ struct Shell {
     /// Told when the alarm ends.
     alarm_ended: Notify,
     attempts: Attempts,
+    authentication: Authentication,
     connections: AtomicUsize,
     /// Told when a connection ends.
     ended: Notify,
@@ -223,7 +226,8 @@ impl Server {
     /// # Errors
     /// A definitions file that is refused, an address that cannot be bound.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        config.authn().map_err(StartError)?;
+        let time = Arc::new(Time::new(config.testing.clock));
+        let authentication = Authentication::new(&config, &time)?;
         let mut node = config.node();
         let node_file = config.data_dir.as_deref().map(NodeFile::in_directory);
         let given = definitions::given(&config)?;
@@ -252,7 +256,6 @@ impl Server {
             file.write(&node).map_err(|error| StartError(format!("cannot write down users and virtual hosts: {error}")))?;
         }
         let seed = config.testing.seed.unwrap_or_else(seed);
-        let time = Arc::new(Time::new(config.testing.clock));
         let now = time.now();
         let journal = config.testing.api.then(|| Arc::new(Journal::new()));
         let mut loops = Vec::new();
@@ -293,6 +296,7 @@ impl Server {
             turn: Arc::new(Semaphore::new(1)),
             alarm_ended: Notify::new(),
             attempts: Attempts::new(config.track_auth_attempt_source),
+            authentication,
             connections: AtomicUsize::new(0),
             ended: Notify::new(),
             stopping: AtomicBool::new(false),

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::transport::Transport;
 use crate::amqp::Output;
 use crate::broker::ConnectionId;
+use crate::node::identity::Identity;
 
 /// Slices handed to one vectored write.
 const SLICES: usize = 64;
@@ -93,6 +94,8 @@ pub(super) struct Shared {
     received: AtomicU64,
     reads: AtomicU64,
     held: Arc<Held>,
+    /// Who its user is, where somebody else than the node answers for it.
+    pub(super) identity: Mutex<Option<Identity>>,
 }
 
 /// What has gone over a connection's socket.
@@ -186,6 +189,7 @@ impl Shared {
             received: AtomicU64::new(0),
             reads: AtomicU64::new(0),
             held,
+            identity: Mutex::default(),
         }
     }
 

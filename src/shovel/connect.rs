@@ -10,6 +10,7 @@ use super::tls;
 use crate::broker::INTERNAL_USER;
 use crate::client::uri::Uri;
 use crate::client::{Connection, Options};
+use crate::node::identity::{Authority, Identity};
 use crate::server::Handle;
 
 /// Connects to the first of these that lets it, from `at` on, and leaves there which it was.
@@ -56,18 +57,19 @@ async fn remote(uri: &Uri, host: &str, name: &str) -> Result<Connection, String>
 
 /// Without a user nobody logs in, and everything is permitted: who defined the shovel was asked about the virtual host.
 async fn local(uri: &Uri, name: &str, handle: &Handle) -> Result<Connection, String> {
-    let (user, may_everything): (Arc<str>, bool) = match &uri.user {
-        None => (INTERNAL_USER.into(), true),
+    let node = handle.node();
+    let (identity, may_everything) = match &uri.user {
+        None => (Identity::elsewhere(&node, INTERNAL_USER, Vec::new(), Authority::Node), true),
         Some(user) => {
-            let node = handle.node();
             let known = match &uri.password {
                 Some(password) => node.login(user, password.as_bytes(), true),
                 None => node.user(user),
             };
-            (Arc::clone(&known.ok_or_else(|| format!("user '{user}' - invalid credentials"))?.name), false)
+            let known = known.ok_or_else(|| format!("user '{user}' - invalid credentials"))?;
+            (Identity::of_node(Arc::clone(known)), false)
         }
     };
-    let stream = handle.connect(user, may_everything).map_err(|error| error.to_string())?;
+    let stream = handle.connect(identity, may_everything).map_err(|error| error.to_string())?;
     let options = Options { heartbeat_s: 0, ..Options::with_mechanism("PLAIN", Vec::new(), &uri.vhost) };
     Connection::open(stream, options.named(name)).await.map_err(|error| error.to_string())
 }

@@ -147,8 +147,8 @@ impl World {
         while let (Phase::Negotiating(handshake), false) = (&mut line.phase, line.closed) {
             let Some(command) = left.next() else { break };
             match handshake.command(&self.node, &NobodyElse, command, &mut out) {
-                // Nobody beside the node is asked about passwords here.
-                Step::Continue | Step::Authenticate { .. } => {}
+                // Nobody beside the node is asked here.
+                Step::Continue | Step::Authenticate { .. } | Step::Authorise { .. } => {}
                 Step::Close { .. } => line.closed = true,
                 Step::Open { opened, .. } => {
                     line.phase = Phase::Running;

@@ -37,6 +37,11 @@ impl Http {
         Self { address, authorization: None }
     }
 
+    /// Who has a token.
+    pub(crate) fn bearer(address: SocketAddr, token: &str) -> Self {
+        Self { address, authorization: Some(format!("Bearer {token}")) }
+    }
+
     /// The same with another user.
     pub(crate) fn r#as(&self, user: &str, password: &str) -> Self {
         Self::new(self.address, user, password)

@@ -4,7 +4,9 @@
 
 mod access;
 mod amqp;
+mod auth_cache;
 mod auth_http;
+mod auth_oauth2;
 mod bindings;
 mod channels;
 mod connections;
@@ -28,7 +30,9 @@ mod parameters;
 mod policies;
 mod queues;
 mod rates;
+mod service;
 mod test_api;
+mod tokens;
 mod users;
 mod vhosts;
 mod websocket;

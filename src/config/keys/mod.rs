@@ -86,6 +86,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         tls::HTTPS,
         listening::METRICS,
         authentication::AUTHENTICATION,
+        authentication::OAUTH2,
         broker::LIMITS,
         broker::USERS,
         broker::QUEUES,

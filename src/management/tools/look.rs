@@ -53,7 +53,7 @@ pub(super) async fn peek(
     Path((vhost, queue)): Path<(String, String)>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    reads(&caller, &vhost, &queue)?;
+    reads(&api, &caller, &vhost, &queue).await?;
     let count = number(&query, "count")?.unwrap_or(SHOWN).min(SHOWN_MAX);
     let (from, truncate) = (number(&query, "from")?.unwrap_or(0), number(&query, "truncate")?.unwrap_or(TRUNCATE));
     let found = look(&api, &vhost, &queue, count, from).await?;
@@ -66,7 +66,7 @@ pub(super) async fn dead_letters(
     caller: Caller,
     Path((vhost, queue)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    reads(&caller, &vhost, &queue)?;
+    reads(&api, &caller, &vhost, &queue).await?;
     let mut groups: BTreeMap<(String, String, String), Group> = BTreeMap::new();
     let (mut counted, mut others, mut on_disk) = (0, 0, 0);
     while counted < COUNTED_MAX {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
+use crate::broker::{Access, Permission, Subject};
 
 pub(super) use look::{message_to_json, number};
 
@@ -23,10 +24,10 @@ pub(super) fn routes() -> Router<Api> {
 }
 
 /// Looking at messages needs what getting them would need.
-fn reads(caller: &Caller, vhost: &str, queue: &str) -> Result<(), ApiError> {
+async fn reads(api: &Api, caller: &Caller, vhost: &str, queue: &str) -> Result<(), ApiError> {
     caller.vhost(vhost)?;
-    let key = (caller.user.name.clone(), vhost.into());
-    let may = caller.is_local || caller.node.permissions.get(&key).is_some_and(|permissions| permissions.read.allows(queue));
+    let access = Access { permission: Permission::Read, subject: Subject::Queue(queue.to_owned()) };
+    let may = caller.is_local || api.handle.may(&caller.node, &caller.identity(), vhost, &access).await;
     if may { Ok(()) } else { Err(ApiError::Unauthorised("Access refused.".into())) }
 }
 

@@ -1,6 +1,7 @@
 //! One connection's task: socket → bytes → commands → loop, and the timers that belong to a connection.
 
 mod back_pressure;
+mod negotiation;
 mod timers;
 
 use std::cell::RefCell;
@@ -13,17 +14,18 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::time::Instant;
 
+use super::Shell;
 use super::broker_loop::BrokerLoop;
 use super::outbox::{Leaves, Shared};
 use super::tls::Secured;
 use super::transport::{self, Transport};
 use super::vhosts::Place;
-use super::{AttemptSource, Protocol, Shell};
 use crate::amqp::frame::PROTOCOL_HEADER;
 use crate::amqp::{Command, Decoder, Output};
 use crate::broker::ConnectionId;
-use crate::node::handshake::{Attempt, Handshake, Peer, Step, Trusted};
+use crate::node::handshake::{Handshake, Trusted};
 use back_pressure::{HANG_UP_CHECK, TURN, Turn, has_hung_up};
+use negotiation::Asking;
 use timers::Timers;
 
 /// What one read brings at most, in bytes. The buffer is the thread's, not the connection's.
@@ -95,15 +97,6 @@ struct Connection {
     trusted: Option<Trusted>,
     secured: Option<Secured>,
     asking: Option<Asking>,
-}
-
-/// A name and a password that somebody beside the node is asked about.
-struct Asking {
-    name: String,
-    password: Vec<u8>,
-    /// What has come behind them, and in a read of how many bytes.
-    behind: Vec<Command>,
-    received: usize,
 }
 
 /// What a read brought.
@@ -280,7 +273,7 @@ impl Connection {
                     Read::Nothing => continue,
                     Read::Closed => return self.peer_closed(),
                 };
-                self.authenticate(handshake_ends).await?;
+                self.find_out(handshake_ends).await?;
                 self.wait_for_room().await;
                 // A publisher at full speed never waits for its socket: without this, it would keep the thread, and the
                 // acks of consumers would be read late.
@@ -373,119 +366,6 @@ impl Connection {
             }
             _ => keep_commands(commands),
         }
-    }
-
-    /// Asks about a password where the handshake waits for that. Nothing is read meanwhile.
-    async fn authenticate(&mut self, handshake_ends: Instant) -> io::Result<()> {
-        let Some(Asking { name, password, behind, received }) = self.asking.take() else { return Ok(()) };
-        let node = self.shell.node();
-        let known = tokio::time::timeout_at(handshake_ends, self.shell.knows(&node, &name, &password)).await;
-        let known = known.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "handshake_timeout"))?;
-        let Phase::Negotiating(handshake) = &mut self.phase else { return Ok(()) };
-        let mut out = Output::default();
-        let step = handshake.authenticated(&self.shell.node(), known, &mut out);
-        self.count_attempt();
-        if let Step::Close { why } = step {
-            self.refused(&why);
-        }
-        send(&self.shared, &mut out);
-        self.proceed(behind, received);
-        Ok(())
-    }
-
-    fn count_attempt(&mut self) {
-        if let Phase::Negotiating(handshake) = &mut self.phase
-            && let (Some(Attempt { user, succeeded }), None) = (handshake.take_attempt(), &self.trusted)
-        {
-            let source = || AttemptSource { address: self.shared.peer.ip().to_canonical(), user };
-            self.shell.attempts.count(Protocol::Amqp, succeeded, source);
-        }
-    }
-
-    fn refused(&mut self, why: &str) {
-        tracing::info!(peer = %self.shared.peer, why, "handshake refused");
-        self.phase = Phase::Over;
-        self.shared.unanswered.store(true, Ordering::Release);
-    }
-
-    fn begin(&mut self) {
-        let Phase::Header(header) = &self.phase else { return };
-        let mut eight = [0; 8];
-        eight[..header.len()].copy_from_slice(header);
-        let mut out = Output::default();
-        let other_connections = self.shell.connections.load(Ordering::SeqCst).saturating_sub(1);
-        let by_transport = || self.shared.transport.with_tls(|session| Secured::by(session, &self.shell.config.tls));
-        let (ssl, certificate_user) = match self.secured.take().or_else(by_transport) {
-            Some(Secured { ssl, certificate_user }) => (Some(ssl), certificate_user),
-            None => (None, None),
-        };
-        let trusted = self.trusted.clone();
-        let peer = Peer { address: self.shared.peer, local: self.local, other_connections, trusted, ssl, certificate_user };
-        match Handshake::begin(&self.shell.node(), eight, peer, &mut out) {
-            Ok(handshake) => {
-                if self.trusted.is_none() {
-                    tracing::info!("accepting AMQP connection {}", self.name());
-                }
-                self.phase = Phase::Negotiating(Box::new(handshake));
-            }
-            Err(answer) => {
-                out.bytes.extend_from_slice(&answer);
-                self.phase = Phase::Over;
-            }
-        }
-        send(&self.shared, &mut out);
-    }
-
-    /// Takes the commands that belong to the handshake; those behind it are left.
-    fn negotiate(&mut self, commands: &mut Vec<Command>) {
-        if let Phase::Running(..) = self.phase {
-            return;
-        }
-        let mut out = Output::default();
-        let mut left = commands.drain(..);
-        while let Phase::Negotiating(handshake) = &mut self.phase {
-            let Some(command) = left.next() else { break };
-            // Counted and admitted at once, or more than one could be the last.
-            let mut admitted = self.shell.admitted.lock();
-            let step = handshake.command(&self.shell.node(), &*admitted, command, &mut out);
-            if let (Step::Open { vhost, opened, .. }, None) = (&step, &self.trusted) {
-                admitted.add(vhost, &opened.user);
-                let (vhost, user) = (Arc::clone(vhost), Arc::clone(&opened.user));
-                self.place = Some(Place { shell: Arc::downgrade(&self.shell), vhost, user });
-            }
-            drop(admitted);
-            self.count_attempt();
-            match step {
-                Step::Continue => {}
-                Step::Authenticate { name, password } => {
-                    self.asking = Some(Asking { name, password, behind: Vec::new(), received: 0 });
-                    break;
-                }
-                Step::Close { why } => self.refused(&why),
-                Step::Open { vhost, opened, heartbeat_s, connection_name } => {
-                    self.heartbeat = Duration::from_secs(heartbeat_s.into());
-                    let (name, user) = (self.name(), &opened.user);
-                    if self.trusted.is_none() {
-                        tracing::info!(
-                            name = connection_name,
-                            "connection {name}: user '{user}' authenticated and granted access to vhost '{vhost}'"
-                        );
-                    }
-                    // Before open-ok, which the loop writes by itself.
-                    send(&self.shared, &mut out);
-                    match self.shell.broker_loop(&vhost) {
-                        Some(broker_loop) => {
-                            let id = broker_loop.connected(Arc::clone(&self.shared), opened);
-                            self.phase = Phase::Running(id, broker_loop);
-                        }
-                        None => self.phase = Phase::Over,
-                    }
-                }
-            }
-        }
-        let behind: Vec<Command> = left.collect();
-        commands.extend(behind);
-        send(&self.shared, &mut out);
     }
 
     /// What RabbitMQ calls it.

@@ -1,7 +1,9 @@
 //! TLS: certificates from files, which are read again at SIGHUP, or made for development.
 
+pub(super) mod der;
 mod development;
 mod layer;
+mod outgoing;
 mod peer;
 mod x509;
 
@@ -23,6 +25,7 @@ use super::listener::{HTTPS, HTTPS_PROMETHEUS};
 use crate::config::{Config, Tls as Options, TlsVersion};
 
 pub(super) use layer::Tls;
+pub(crate) use outgoing::client_config;
 pub use peer::Secured;
 
 /// Why TLS cannot be served; one line for a person.

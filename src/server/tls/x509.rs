@@ -6,12 +6,9 @@
 use std::fmt::{self, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::der::{Der, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET};
 use crate::config::SanType;
 
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const OCTET_STRING: u8 = 0x04;
 /// [0] and [3], explicitly tagged.
 const VERSION: u8 = 0xA0;
 const EXTENSIONS: u8 = 0xA3;
@@ -39,36 +36,6 @@ const ATTRIBUTES: &[(&[u8], &str)] = &[
     (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xF2, 0x2C, 0x64, 1, 1], "UID"),
     (&[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 9, 1], "EMAILADDRESS"),
 ];
-
-/// DER that is read value by value.
-#[derive(Clone, Copy)]
-struct Der<'a>(&'a [u8]);
-
-impl<'a> Der<'a> {
-    /// The tag and the content of the next value.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
-        let (&[tag, first], rest) = self.0.split_first_chunk::<2>()?;
-        let (length, rest) = match first {
-            0..=0x7F => (usize::from(first), rest),
-            0x81..=0x84 => {
-                let (length, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
-                (length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
-            }
-            _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((tag, content))
-    }
-
-    fn expect(&mut self, wanted: u8) -> Option<&'a [u8]> {
-        self.next().filter(|(tag, _)| *tag == wanted).map(|(_, content)| content)
-    }
-
-    fn values(mut self) -> impl Iterator<Item = (u8, &'a [u8])> {
-        std::iter::from_fn(move || self.next())
-    }
-}
 
 /// The fields of a certificate that are of interest; names are in DER.
 #[derive(Debug)]
