@@ -69,6 +69,19 @@ impl Logging {
         let whole = || self.dir.as_ref().map_or_else(|| self.path.clone(), |dir| dir.join(&self.path));
         self.file.on.then(whole)
     }
+
+    /// What the console is called, where it is written to.
+    #[must_use]
+    pub fn console_name(&self) -> Option<&'static str> {
+        self.console.on.then_some(if self.stdout { "<stdout>" } else { "<stderr>" })
+    }
+
+    /// Where the log goes.
+    #[must_use]
+    pub fn places(&self) -> Vec<String> {
+        let file = self.file_path().map(|path| path.display().to_string());
+        file.into_iter().chain(self.console_name().map(str::to_owned)).collect()
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +110,7 @@ mod tests {
         assert_eq!(logging.file_path(), None);
         logging.file.on = true;
         assert_eq!(logging.file_path(), Some("/var/log/rabbit.log".into()));
+        assert_eq!(logging.places(), ["/var/log/rabbit.log", "<stderr>"]);
         logging.path = "/tmp/x.log".into();
         assert_eq!(logging.file_path(), Some("/tmp/x.log".into()));
     }

@@ -175,6 +175,7 @@ impl Listener {
             "http" => "HTTP API",
             "https" => "HTTP API over TLS (HTTPS)",
             "http/prometheus" => "Prometheus exporter API over HTTP",
+            "https/prometheus" => "Prometheus exporter API over TLS (HTTPS)",
             "mqtt" => "MQTT",
             "stomp" => "STOMP",
             _ => "",

@@ -98,7 +98,7 @@ async fn node(State(api): State<Api>, _: Operator) -> Response {
         "drained": handle.is_drained(),
         "data_directory": config.data_dir,
         "log_file": config.log.file_path(),
-        "log_console": config.log.console.on.then_some(if config.log.stdout { "<stdout>" } else { "<stderr>" }),
+        "log_console": config.log.console_name(),
         "alarms": raised,
         "memory": {"resident": resident_bytes(), "messages": memory.used, "limit": memory.limit, "watermark": watermark},
         "disk": handle.disk().map(|disk| json!({"free": disk.free, "limit": disk.limit})),

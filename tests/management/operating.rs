@@ -22,6 +22,18 @@ fn the_effective_configuration_is_for_administrators() {
 }
 
 #[test]
+fn the_node_says_where_its_log_is() {
+    let scratch = Scratch::new();
+    let log = scratch.path("leveret.log").display().to_string();
+    let config = scratch.file("leveret.conf", &format!("log.file = {log}\n"));
+    let mut command = leveret();
+    command.arg("--config").arg(config);
+    let broker = Broker::launch(command, scratch);
+    let nodes = Http::guest(broker.http()).get("/api/nodes?columns=log_files").ok();
+    assert_eq!(nodes, json!([{"log_files": [log, "<stderr>"]}]));
+}
+
+#[test]
 fn users_come_by_page() {
     let broker = Broker::start();
     let http = Http::guest(broker.http());
