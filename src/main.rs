@@ -91,7 +91,7 @@ struct Ctl {
 #[derive(Args)]
 struct Show {
     /// Only say what is wrong with a file, if anything is
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["amqp", "amqps", "tls", "unix", "http", "https", "data_dir", "in_memory", "config", "compat", "test_api", "clock", "log"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["amqp", "amqps", "tls", "unix", "http", "https", "data_dir", "in_memory", "config", "compat", "test_api", "clock", "faults", "log"])]
     check: Option<PathBuf>,
     /// Say what each key means
     #[arg(long)]
@@ -173,6 +173,9 @@ struct Serve {
     /// Whose time messages live in: real, or virtual, which /api/test moves [default: real]
     #[arg(long, value_name = "CLOCK", value_parser = ["real", "virtual"])]
     clock: Option<String>,
+    /// File of rules for faults that are there from the start; for tests only
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
     /// File to write {"amqp":…,"http":…,"metrics":…,"pid":…} to once the broker serves
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -228,6 +231,9 @@ impl Serve {
         }
         if let Some(clock) = &self.clock {
             sources.set("clock", clock, Origin::CommandLine("--clock"));
+        }
+        if let Some(file) = &self.faults {
+            sources.set("faults", &file.display().to_string(), Origin::CommandLine("--faults"));
         }
         if let Some(level) = &self.log {
             ["log.default.level", "log.console.level"].into_iter().for_each(|key| sources.set(key, level, Origin::CommandLine("--log")));

@@ -7,7 +7,7 @@ _leveret_ctl_commands() {
 
 _leveret() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} word command=
-    local serve='--amqp --amqps --tls --unix --http --https --metrics --data-dir --in-memory --config --compat --test-api --clock --ready-file --log'
+    local serve='--amqp --amqps --tls --unix --http --https --metrics --data-dir --in-memory --config --compat --test-api --clock --faults --ready-file --log'
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
         serve | config | repair | conformance | ctl | help) command=$word && break ;;
@@ -21,7 +21,7 @@ _leveret() {
     --log) COMPREPLY=($(compgen -W 'error warning info debug trace none' -- "$current")) && return ;;
     --format) COMPREPLY=($(compgen -W 'table json' -- "$current")) && return ;;
     --data-dir) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -d -- "$current")) && return ;;
-    --unix | --config | --ready-file | --check) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$current")) && return ;;
+    --unix | --config | --faults | --ready-file | --check) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$current")) && return ;;
     --amqp | --amqps | --http | --https | --metrics | --only | --ctl | --timeout) return ;;
     esac
     case $command in

@@ -18,6 +18,7 @@ _leveret() {
         '*--config[configuration file]:file:_files'
         '--test-api[serve /api/test]'
         '--clock[whose time messages live in]:clock:(real virtual)'
+        '--faults[file of rules for faults]:file:_files'
         '--compat[release of RabbitMQ]:profile:(permissive 3.13 4.0 4.1 4.3)'
         '--ready-file[file to write once the broker serves]:file:_files'
         '--log[log level]:level:(error warning info debug trace none)'

@@ -200,6 +200,7 @@ mod tests {
         ("test_api", "true"),
         ("clock", "virtual"),
         ("seed", "5"),
+        ("faults", "/etc/leveret/faults.json"),
         ("tcp_listen_options.backlog", "5"),
         ("tcp_listen_options.nodelay", "false"),
         ("tcp_listen_options.keepalive", "true"),

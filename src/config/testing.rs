@@ -1,5 +1,7 @@
 //! What a broker that tests are written against can do beside others. All of it is off unless asked for.
 
+use std::path::PathBuf;
+
 /// Whose time it is that messages and queues live in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClockKind {
@@ -18,4 +20,6 @@ pub struct Testing {
     pub clock: ClockKind,
     /// Decides names that the broker makes, so that they are the same each time.
     pub seed: Option<u64>,
+    /// Rules for faults, as JSON.
+    pub faults: Option<PathBuf>,
 }

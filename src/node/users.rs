@@ -109,7 +109,7 @@ impl Node {
 }
 
 /// The name and the password that somebody gives. `None` for a mechanism without them.
-pub(super) fn credentials<'a>(mechanism: &str, response: &'a [u8]) -> Option<Result<(&'a str, &'a [u8]), Refused>> {
+pub fn credentials<'a>(mechanism: &str, response: &'a [u8]) -> Option<Result<(&'a str, &'a [u8]), Refused>> {
     let found = match mechanism {
         "PLAIN" => plain(response),
         "AMQPLAIN" => amqplain(response),

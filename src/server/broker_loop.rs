@@ -202,6 +202,13 @@ impl BrokerLoop {
         self.inbox.lock().urgent.push_back(Submission::Alarms(alarms));
     }
 
+    /// Has every connection look at what has changed.
+    pub(super) fn wake_connections(self: &Arc<Self>) {
+        let wake = Question(Box::new(|asked| asked.connections.iter().flatten().for_each(|shared| shared.wake.notify_one())));
+        self.inbox.lock().urgent.push_back(Submission::Ask(wake));
+        self.drive();
+    }
+
     /// Lets time pass, and writes down what has not been yet.
     pub(super) fn tick(self: &Arc<Self>) {
         self.inbox.lock().urgent.push_back(Submission::Tick);
@@ -498,7 +505,8 @@ impl State {
                     Release::WhenSafe | Release::InOrder => Leaves::InOrder,
                     Release::AtOnce => Leaves::Now,
                 };
-                let pushed = shared.push(output, leaves);
+                let consumers = |channel, tag: &str| broker.consumer(id, channel, tag).map(|(queue, no_ack)| (queue.into(), no_ack));
+                let pushed = shared.push_to(output, leaves, &consumers);
                 broker.set_pending(id, pushed.pending);
                 if !pushed.is_barred {
                     to_flush.push((id, Arc::clone(shared)));

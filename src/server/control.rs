@@ -365,7 +365,8 @@ impl Shell {
     pub(super) fn forced(&self) -> (bool, bool) {
         let controls = &self.controls;
         let is_on = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
-        (is_on(&controls.memory_forced) || is_on(&controls.process_above), is_on(&controls.disk_forced))
+        let (memory, disk) = self.faults.alarms();
+        (memory || is_on(&controls.memory_forced) || is_on(&controls.process_above), disk || is_on(&controls.disk_forced))
     }
 }
 

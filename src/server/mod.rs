@@ -10,6 +10,7 @@ mod connection;
 mod control;
 mod definitions;
 mod doors;
+pub mod faults;
 mod handle;
 mod inbox;
 mod journal;
@@ -51,6 +52,7 @@ use broker_loop::{BrokerLoop, Keeper};
 use channels::Channels;
 use control::Controls;
 use doors::Doors;
+use faults::Faults;
 use inbox::Administration;
 use journal::Journal;
 use node_file::NodeFile;
@@ -152,6 +154,8 @@ struct Shell {
     /// What TLS is served with, where it is.
     certificates: Option<Arc<Certificates>>,
     started: SystemTime,
+    /// What happens on purpose.
+    faults: Arc<Faults>,
     time: Arc<Time>,
     /// What becomes of messages, where that is told.
     journal: Option<Arc<Journal>>,
@@ -228,6 +232,7 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let time = Arc::new(Time::new(config.testing.clock));
         let authentication = Authentication::new(&config, &time)?;
+        let rules = config.testing.faults.as_deref().map_or_else(|| Ok(Vec::new()), |file| Faults::read(file).map_err(StartError))?;
         let mut node = config.node();
         let node_file = config.data_dir.as_deref().map(NodeFile::in_directory);
         let given = definitions::given(&config)?;
@@ -247,8 +252,9 @@ impl Server {
         tag_cluster(&mut node, &config);
         let settings = Arc::clone(&node.settings);
         let names: Vec<Arc<str>> = node.vhosts.keys().cloned().collect();
+        let faults = Arc::<Faults>::default();
         let opened = match storage::disk(&config)? {
-            Some(place) => Some(storage::open(place, config.fsync, &names)?),
+            Some(place) => Some(storage::open(place.behind(&faults), config.fsync, &names)?),
             None => None,
         };
         if let Some(file) = &node_file {
@@ -304,6 +310,7 @@ impl Server {
             reload: watch::Sender::default(),
             certificates,
             started: SystemTime::now(),
+            faults: Arc::clone(&faults),
             time,
             journal,
             testing: testing::Testing::default(),
@@ -318,6 +325,7 @@ impl Server {
         for broker_loop in shell.loops().iter().chain(&retired) {
             shell.run_loop(Arc::clone(broker_loop));
         }
+        shell.faults.attach(&shell);
         if let Some(opened) = opened {
             opened.run(&shell)?;
             shell.tasks.spawn(Arc::clone(&shell).watch_disk());
@@ -326,6 +334,8 @@ impl Server {
             // What has happened so far is written down.
             broker_loop.tick();
         }
+        // Not before: starting is not what is tested.
+        shell.faults.add(rules).map_err(|error| StartError(error.to_string()))?;
         let set_up = shell.set_up(&given.policies, &given.declarations, INTERNAL_USER).await;
         set_up.map_err(|refused| definitions::refused_as_given(&refused))?;
         if !are_known {

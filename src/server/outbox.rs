@@ -1,18 +1,21 @@
 //! A connection's socket and what waits to be written to it. Whoever has output writes it, at once and without
 //! waiting; what the socket does not take is left to the connection's own task.
 
+mod faulted;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::iter::Sum;
 use std::net::SocketAddr;
 use std::ops::AddAssign;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::faults::{Consumers, Engine, Faults, Who};
 use super::transport::Transport;
 use crate::amqp::Output;
 use crate::broker::ConnectionId;
@@ -51,6 +54,8 @@ struct Outbox {
     /// Outputs that must not leave before what was written down in their round is safe, and those behind them, by round.
     barred: VecDeque<(u64, Vec<Chunk>)>,
     barred_bytes: usize,
+    /// Up to which round it was said that all is safe.
+    safe: u64,
     /// The broker waits to hear that this has drained.
     report: Option<ConnectionId>,
     failed: bool,
@@ -80,6 +85,8 @@ pub(super) struct Shared {
     pub(super) transport: Transport,
     /// The client's end.
     pub(super) peer: SocketAddr,
+    /// Our end.
+    pub(super) local: SocketAddr,
     outbox: Mutex<Outbox>,
     /// Wakes the connection's task to look at what has changed here.
     pub(super) wake: Notify,
@@ -96,6 +103,14 @@ pub(super) struct Shared {
     held: Arc<Held>,
     /// Who its user is, where somebody else than the node answers for it.
     pub(super) identity: Mutex<Option<Identity>>,
+    /// What may happen to it; nothing happens to the node's own.
+    faults: Option<Arc<Faults>>,
+    /// While there are faults.
+    engine: Mutex<Option<Box<Engine>>>,
+    /// Once the virtual host is open.
+    who: OnceLock<Who>,
+    /// Bytes that the engine keeps for later.
+    delayed: AtomicUsize,
 }
 
 /// What has gone over a connection's socket.
@@ -174,10 +189,11 @@ pub(super) struct Flushed {
 }
 
 impl Shared {
-    pub(super) fn new(transport: Transport, peer: SocketAddr, held: Arc<Held>) -> Self {
+    pub(super) fn new(transport: Transport, (peer, local): (SocketAddr, SocketAddr), held: Arc<Held>, faults: Option<Arc<Faults>>) -> Self {
         Self {
             transport,
             peer,
+            local,
             outbox: Mutex::default(),
             wake: Notify::new(),
             paused: AtomicBool::new(false),
@@ -190,6 +206,10 @@ impl Shared {
             reads: AtomicU64::new(0),
             held,
             identity: Mutex::default(),
+            faults,
+            engine: Mutex::default(),
+            who: OnceLock::new(),
+            delayed: AtomicUsize::new(0),
         }
     }
 
@@ -212,6 +232,15 @@ impl Shared {
 
     /// Adds to what waits.
     pub(super) fn push(&self, output: &mut Output, leaves: Leaves) -> Pushed {
+        self.push_to(output, leaves, &|_, _| None)
+    }
+
+    /// The same with deliveries in it, about whose consumers can be asked.
+    pub(super) fn push_to(&self, output: &mut Output, leaves: Leaves, consumers: Consumers<'_>) -> Pushed {
+        if self.is_faulted() { self.push_faulted(output, leaves, consumers) } else { self.add(output, leaves) }
+    }
+
+    fn add(&self, output: &mut Output, leaves: Leaves) -> Pushed {
         let mut outbox = self.outbox.lock();
         if outbox.failed {
             return Pushed { pending: 0, is_barred: false };
@@ -220,6 +249,8 @@ impl Shared {
         let barrier = match leaves {
             Leaves::Now => None,
             Leaves::InOrder => outbox.barred.back().map(|(round, _)| *round),
+            // What was late may have become safe meanwhile.
+            Leaves::After(round) if round <= outbox.safe => outbox.barred.back().map(|(round, _)| *round),
             Leaves::After(round) => Some(round),
         };
         if let Some(round) = barrier {
@@ -237,6 +268,7 @@ impl Shared {
     /// What was written down in rounds up to this one is safe.
     pub(super) fn unbar(&self, round: u64) {
         let mut outbox = self.outbox.lock();
+        outbox.safe = outbox.safe.max(round);
         while outbox.barred.front().is_some_and(|(after, _)| *after <= round) {
             let Some((_, chunks)) = outbox.barred.pop_front() else { return };
             let bytes = chunks.iter().map(|chunk| chunk.bytes().len()).sum::<usize>();
@@ -259,7 +291,7 @@ impl Shared {
     /// Whether nothing is left to be sent, now or later.
     pub(super) fn is_drained(&self) -> bool {
         let outbox = self.outbox.lock();
-        outbox.pending == 0 && outbox.barred_bytes == 0 && self.transport.unsent() == 0
+        outbox.pending == 0 && outbox.barred_bytes == 0 && self.transport.unsent() == 0 && self.delayed.load(Ordering::Acquire) == 0
     }
 
     /// Writes what the socket takes now.
@@ -288,7 +320,7 @@ impl Shared {
             self.held.remove(std::mem::take(&mut outbox.barred_bytes));
             outbox.barred.clear();
         }
-        let waits = pending + outbox.barred_bytes;
+        let waits = pending + outbox.barred_bytes + self.delayed.load(Ordering::Acquire);
         let report = if waits <= report_below { outbox.report.take() } else { None };
         drop(outbox);
         if pending > 0 || failed || self.close_when_flushed.load(Ordering::Acquire) {

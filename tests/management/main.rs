@@ -16,6 +16,7 @@ mod declare;
 mod definitions;
 mod exchanges;
 mod exposition;
+mod faults;
 mod health;
 mod http;
 mod https;

@@ -2,7 +2,7 @@
 
 use super::super::ClockKind;
 use super::super::values::{boolean, number};
-use super::{Key, key, maybe, one, put, some, take};
+use super::{Key, key, maybe, one, path, path_of, put, some, take};
 
 pub(super) const TESTING: &[Key] = &[
     key(
@@ -30,5 +30,11 @@ pub(super) const TESTING: &[Key] = &[
         "A number that decides the names which the broker makes, such as those of queues: the same ones at each start.",
         |c, _, v| some(&mut c.testing.seed, number(v)),
         |c| maybe(c.testing.seed),
+    ),
+    key(
+        "faults",
+        "File of rules for faults that are there from the start, as JSON (docs/TEST_API.md).",
+        |c, _, v| path(&mut c.testing.faults, v),
+        |c| path_of(c.testing.faults.as_ref()),
     ),
 ];

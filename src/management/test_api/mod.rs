@@ -2,6 +2,7 @@
 //! paths are as unknown as any other.
 
 mod clock;
+mod faults;
 mod journal;
 mod messages;
 mod missed;
@@ -31,6 +32,7 @@ pub(super) fn routes(on: bool) -> Router<Api> {
         .route("/test", get(overview))
         .route("/test/alarms", put(set_alarms))
         .merge(clock::routes())
+        .merge(faults::routes())
         .merge(journal::routes())
         .merge(settle::routes())
         .merge(messages::routes())
@@ -56,6 +58,7 @@ async fn overview(State(api): State<Api>, _: Tester) -> Response {
         "clock": clock::shown(&api),
         "journal": api.handle.journal_extent(),
         "snapshots": state::all(&api),
+        "faults": api.handle.faults().list().len(),
         "alarms": {"memory": alarms.memory, "disk": alarms.disk},
     });
     json(StatusCode::OK, &found)

@@ -1,6 +1,7 @@
 //! One connection's task: socket → bytes → commands → loop, and the timers that belong to a connection.
 
 mod back_pressure;
+mod faulted;
 mod negotiation;
 mod timers;
 
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 use super::Shell;
 use super::broker_loop::BrokerLoop;
+use super::faults::AtStart;
 use super::outbox::{Leaves, Shared};
 use super::tls::Secured;
 use super::transport::{self, Transport};
@@ -25,6 +27,7 @@ use crate::amqp::{Command, Decoder, Output};
 use crate::broker::ConnectionId;
 use crate::node::handshake::{Handshake, Trusted};
 use back_pressure::{HANG_UP_CHECK, TURN, Turn, has_hung_up};
+use faulted::Faulted;
 use negotiation::Asking;
 use timers::Timers;
 
@@ -90,6 +93,7 @@ struct Connection {
     turn: Option<Turn>,
     /// The client was found to have closed while nothing was read.
     hung_up: bool,
+    faulted: Faulted,
     /// The last batch published something: the inbox has to have room before the next one.
     gated: bool,
     /// Where the connection is counted; the node's own are not.
@@ -129,8 +133,9 @@ pub(super) async fn serve(arrival: Arrival, shell: Arc<Shell>) {
     let decoder = Decoder::new(config.initial_frame_max as usize, config.frame_max as usize, shell.settings.max_message_size);
     let largest_message = usize::try_from(shell.settings.max_message_size).unwrap_or(usize::MAX);
     let output_limit = largest_message.saturating_add(OUTBOXES * shell.settings.outbox_high);
+    let faults = trusted.is_none().then(|| Arc::clone(&shell.faults));
     let mut connection = Connection {
-        shared: Arc::new(Shared::new(transport, peer, Arc::clone(&shell.held))),
+        shared: Arc::new(Shared::new(transport, (peer, local), Arc::clone(&shell.held), faults)),
         shell: Arc::clone(&shell),
         local,
         phase: Phase::Header(Vec::new()),
@@ -143,6 +148,7 @@ pub(super) async fn serve(arrival: Arrival, shell: Arc<Shell>) {
         told: false,
         turn: None,
         hung_up: false,
+        faulted: Faulted::default(),
         gated: false,
         place: None,
         trusted,
@@ -218,6 +224,15 @@ impl Connection {
             if shared.has_failed() {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
+            if self.meets_faults() {
+                let rules = shared.on_rules();
+                self.meet_faults(rules);
+                self.find_out(handshake_ends).await?;
+                self.wait_for_room().await;
+                if self.faulted.has_ended(&shared).await? {
+                    return self.peer_closed();
+                }
+            }
             let pending = shared.pending();
             let closing = matches!(self.phase, Phase::Over) || shared.close_when_flushed.load(Ordering::Acquire);
             if closing && shared.is_drained() {
@@ -228,6 +243,7 @@ impl Connection {
             let alarm_ended = shell.alarm_ended.notified();
             self.end_turn();
             let may_read = self.may_read(pending);
+            let may_read = may_read && !self.faulted.stops_reading;
             let reads = !closing && may_read;
             self.held_back = !closing && !may_read;
             self.tell_that_it_publishes();
@@ -249,6 +265,7 @@ impl Connection {
                 }
                 ready = shared.transport.ready(interest) => ready?,
                 () = shared.wake.notified() => continue,
+                () = self.faulted.is_due(), if self.faulted.waits => continue,
                 () = alarm_ended, if self.held_back => continue,
                 turn = async { Arc::clone(&shell.turn).acquire_owned().await }, if wants_turn => {
                     let most = self.partial.saturating_add(largest_message);
@@ -258,6 +275,9 @@ impl Connection {
                 () = async { tokio::time::sleep(TURN).await }, if self.turn.is_some() => continue,
                 () = async { tokio::time::sleep(HANG_UP_CHECK).await }, if self.held_back => {
                     self.hung_up = has_hung_up(&shared.transport).await;
+                    if self.hung_up && self.faulted.stops_reading {
+                        return self.peer_closed();
+                    }
                     continue;
                 }
             };
@@ -271,6 +291,10 @@ impl Connection {
                 let n = match self.read()? {
                     Read::Some(n) => n,
                     Read::Nothing => continue,
+                    Read::Closed if self.faulted.holds_input => {
+                        self.faulted.closed_behind = true;
+                        continue;
+                    }
                     Read::Closed => return self.peer_closed(),
                 };
                 self.find_out(handshake_ends).await?;
@@ -329,23 +353,34 @@ impl Connection {
         })
     }
 
-    fn received(&mut self, mut bytes: &[u8]) {
-        let received = bytes.len();
-        if let Phase::Header(header) = &mut self.phase {
-            let (now, rest) = bytes.split_at(bytes.len().min(PROTOCOL_HEADER.len() - header.len()));
-            header.extend_from_slice(now);
-            bytes = rest;
-            // A wrong header is answered without waiting for the rest of it.
-            let wrong = !PROTOCOL_HEADER[..4].starts_with(&header[..header.len().min(4)]);
-            if header.len() < PROTOCOL_HEADER.len() && !wrong {
-                return;
-            }
-            self.begin();
+    fn received(&mut self, bytes: &[u8]) {
+        if self.shared.is_faulted() {
+            return self.received_faulted(bytes);
         }
+        let received = bytes.len();
+        let Some(bytes) = self.take_header(bytes) else { return };
         let mut commands = spare_commands();
         self.decoder.feed(bytes, &mut commands);
         self.account(self.decoder.memory());
         self.proceed(commands, received);
+    }
+
+    /// Takes the protocol header, where that is still to come; `None` until all of it is there.
+    fn take_header<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let Phase::Header(header) = &mut self.phase else { return Some(bytes) };
+        let (now, rest) = bytes.split_at(bytes.len().min(PROTOCOL_HEADER.len() - header.len()));
+        header.extend_from_slice(now);
+        // A wrong header is answered without waiting for the rest of it.
+        let wrong = !PROTOCOL_HEADER[..4].starts_with(&header[..header.len().min(4)]);
+        if header.len() < PROTOCOL_HEADER.len() && !wrong {
+            return None;
+        }
+        match self.shared.at_start() {
+            AtStart::Goes => self.begin(),
+            AtStart::Refused => self.phase = Phase::Over,
+            AtStart::Stalls => self.faulted.stalls = true,
+        }
+        Some(rest)
     }
 
     /// Handles what has come in a read of so many bytes.

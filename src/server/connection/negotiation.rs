@@ -12,6 +12,7 @@ use crate::amqp::{Command, Output};
 use crate::broker::Verdict;
 use crate::node::handshake::{Attempt, Handshake, Peer, Step};
 use crate::node::identity::{Authority, Identity};
+use crate::server::faults::Who;
 use crate::server::tls::Secured;
 use crate::server::vhosts::{Admitted, Place};
 use crate::server::{AttemptSource, Protocol};
@@ -169,6 +170,13 @@ impl Connection {
                 if identity.authority != Authority::Node {
                     *self.shared.identity.lock() = Some(identity);
                 }
+                self.shared.opened(Who {
+                    name,
+                    given_name: connection_name,
+                    user: Some(Arc::clone(user)),
+                    vhost: Some(Arc::clone(&vhost)),
+                    mechanism: None,
+                });
                 // Before open-ok, which the loop writes by itself.
                 send(&self.shared, out);
                 match self.shell.broker_loop(&vhost) {

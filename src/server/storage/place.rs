@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, Fsync};
 use crate::server::StartError;
+use crate::server::faults::{Faults, FaultyDisk};
 use crate::storage::{self, Directory, Disk, ForgetfulDisk, Options, Progress};
 
 /// A disk that things are written to.
@@ -37,6 +38,11 @@ pub(in crate::server) fn disk(config: &Config) -> Result<Option<Place>, StartErr
 }
 
 impl Place {
+    /// The same, behind the rules for what goes wrong.
+    pub(in crate::server) fn behind(self, faults: &Arc<Faults>) -> Self {
+        Self { disk: Arc::new(FaultyDisk::new(self.disk, faults)), ..self }
+    }
+
     pub(super) fn recover(&self, fsync: Fsync, vhosts: &[Arc<str>]) -> Result<storage::Opened, StartError> {
         let names: Vec<&str> = vhosts.iter().map(|vhost| &**vhost).collect();
         let options = Options { sync: fsync == Fsync::Always, ..Options::default() };
