@@ -1,6 +1,7 @@
 //! Tokens in place of passwords: signatures, keys, scopes, their end, and new ones for connections that are open (behaviour C28, P11).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use serde_json::{Value as Json, json};
@@ -190,7 +191,7 @@ fn the_http_api_takes_bearer_tokens() {
 fn a_connection_ends_when_its_token_expires() {
     let key = Key::ed25519();
     let broker = broker(&key, "");
-    let token = key.token("EdDSA", &with(claims(ALL), &json!({"exp": seconds_from_now(2)})));
+    let token = key.token("EdDSA", &with(claims(ALL), &json!({"exp": seconds_from_now(3)})));
     let mut raw = login(&broker, "", &token).expect("let in");
     let close = Close::of(&raw.expect(wire::CLOSE));
     assert_eq!((close.code, &*close.text), (320, "CONNECTION_FORCED - credential expired"));
@@ -206,7 +207,7 @@ fn a_new_secret_puts_the_end_off_and_changes_what_may_be_done() {
     let key = Key::p256();
     let broker = broker(&key, "");
     let token = |scopes: &str, seconds: u64| key.token("ES256", &with(claims(scopes), &json!({"exp": seconds_from_now(seconds)})));
-    let first = token(ALL, 2);
+    let first = token(ALL, 4);
     let mut raw = login(&broker, "", &first).expect("let in");
     raw.send(&wire::queue_declare(1, "q", 0));
     raw.expect(wire::QUEUE_DECLARE_OK);
@@ -286,10 +287,12 @@ fn keys_are_fetched_when_they_are_not_known() {
     assert_eq!(refused(&broker, &of(&first, "first")), REFUSED, "it is one of the keys no more");
     // Who invents names makes nobody ask without end.
     service.was_asked();
+    let began = Instant::now();
     for number in 0..20 {
         assert_eq!(refused(&broker, &of(&first, &number.to_string())), REFUSED);
     }
-    assert!(service.was_asked().len() < 20);
+    let rests = usize::try_from(began.elapsed().as_millis() / 250).expect("not long");
+    assert!(service.was_asked().len() <= rests + 1);
 }
 
 #[test]
