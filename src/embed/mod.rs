@@ -6,12 +6,13 @@ mod services;
 mod stream;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::broker;
-use crate::server::{Address, Advance, AdvanceError, Fire, Handle, Server};
+use crate::server::{Address, Advance, AdvanceError, Filter, Fire, Handle, Recorded, Server, TestError, Unsynced};
 
 pub use builder::Builder;
 pub use services::Services;
@@ -220,6 +221,32 @@ impl Broker {
     /// When the clock is the machine's.
     pub async fn advance_to_next(&self) -> Result<Vec<Fire>, AdvanceError> {
         self.handle().advance_clock(Advance::ToNext, false).await
+    }
+
+    /// Has the broker die and start again on the same port: connections are reset, and what was not synced is lost, with transient queues and
+    /// messages. Returns once all that survives is there again. A broker without a data directory needs [`Builder::test_api`].
+    ///
+    /// # Errors
+    /// For a broker without any disk.
+    pub async fn crash(&self) -> Result<Duration, TestError> {
+        self.handle().crash(Unsynced::Lost).await
+    }
+
+    /// What has happened to messages, in order: the events that have these values for these keys, which docs/TEST_API.md lists. In values,
+    /// `*` stands for any text. Needs [`Builder::test_api`].
+    ///
+    /// # Errors
+    /// For a broker without a journal; a key or an event that there is not.
+    pub async fn journal(&self, wanted: &[(&str, &str)]) -> Result<Vec<Arc<Recorded>>, TestError> {
+        let handle = self.handle();
+        if handle.journal_extent().is_none() {
+            return Err(TestError::Refused("there is no journal: it comes with test_api".to_owned()));
+        }
+        let mut filter = Filter::default();
+        for (key, value) in wanted {
+            filter.set(key, vec![(*value).to_owned()]).map_err(TestError::Refused)?;
+        }
+        Ok(handle.read_journal(0, usize::MAX, &filter).await.0)
     }
 
     /// All that can be known and done beside AMQP: alarms, limits, users, views of everything.
