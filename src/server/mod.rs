@@ -80,6 +80,8 @@ pub use vhosts::ChangeError;
 
 /// How long a stop waits for connections to say goodbye.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
+/// The same for a broker that tests are written against: a client that has been forgotten must not hold them up.
+const TEST_SHUTDOWN_GRACE: Duration = Duration::from_millis(100);
 
 /// Why the broker could not start; one line for a person.
 #[derive(Debug)]
@@ -393,7 +395,8 @@ impl Server {
         Handle(Arc::clone(&self.shell))
     }
 
-    /// Closes every connection with 320, and returns when all are gone, or after three seconds, and nothing of the broker runs any more.
+    /// Closes every connection with 320, and returns when all are gone, or after three seconds (a tenth of one with the test API), and
+    /// nothing of the broker runs any more.
     pub async fn stop(&self) {
         self.shell.say_goodbye();
         let all_gone = async {
@@ -402,7 +405,8 @@ impl Server {
             }
         };
         self.listening().iter().for_each(listener::clear);
-        if tokio::time::timeout(SHUTDOWN_GRACE, all_gone).await.is_err() {
+        let grace = if self.shell.config.testing.api { TEST_SHUTDOWN_GRACE } else { SHUTDOWN_GRACE };
+        if tokio::time::timeout(grace, all_gone).await.is_err() {
             tracing::warn!("connections did not close in time");
         }
         self.shell.stop_storage().await;

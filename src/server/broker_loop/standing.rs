@@ -30,7 +30,8 @@ impl Standing<'_> {
         gone.iter().map(Arc::downgrade).collect()
     }
 
-    /// Goes on with another broker, which knows nobody. What the former clients have submitted is forgotten.
+    /// Goes on with another broker, which knows nobody. What the former clients have submitted is forgotten, and who has come since they
+    /// were reset is reset as well.
     pub(in crate::server) fn begin_anew(mut self, mut broker: Broker) {
         if let Some(journal) = &self.broker_loop.journal {
             journal.append(&self.broker_loop.vhost, self.state.broker.take_events());
@@ -42,7 +43,11 @@ impl Standing<'_> {
         state.told.clear();
         state.loading = 0;
         self.broker_loop.set_safe(state.round);
-        self.broker_loop.inbox.lock().forget_clients();
+        let mut inbox = self.broker_loop.inbox.lock();
+        let newcomers: Vec<Arc<Shared>> = inbox.urgent.iter().filter_map(Submission::newcomer).cloned().collect();
+        inbox.forget_clients();
+        drop(inbox);
+        newcomers.iter().for_each(|shared| shared.hang_up());
         drop(self.state);
         self.broker_loop.room.notify_waiters();
     }

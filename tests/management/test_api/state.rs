@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{consume, declare, get, persistent, publish, virtual_broker};
 use crate::support::broker::{Broker, Scratch};
-use crate::support::client::{confirming, connect, soon, words};
+use crate::support::client::{confirming, connect, soon, uri, words};
 use crate::{Http, publish as publish_raw};
 
 /// Queues of all kinds with something in each, and something delayed.
@@ -225,4 +225,20 @@ fn crashes_under_load_lose_nothing_that_was_confirmed() {
     let mut raw = crate::Raw::channel(&broker);
     crate::confirm(&mut raw);
     publish_raw(&mut raw, "", "q", b"and it goes on");
+}
+
+#[tokio::test]
+async fn who_connects_during_a_crash_is_let_in_or_reset() {
+    let (broker, http) = virtual_broker();
+    let crashes = tokio::task::spawn_blocking(move || (0..20).for_each(|_| drop(http.post("/api/test/crash", &json!({})).ok())));
+    let mut connections = 0;
+    while !crashes.is_finished() {
+        // What must not happen is that nobody ever answers.
+        if let Ok(connection) = soon(lapin::Connection::connect(&uri(&broker), lapin::ConnectionProperties::default())).await {
+            let _ = soon(connection.create_channel()).await;
+            connections += 1;
+        }
+    }
+    crashes.await.expect("crashes");
+    assert!(connections > 0);
 }
