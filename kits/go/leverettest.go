@@ -165,10 +165,11 @@ func (b *Broker) must(method, path string, body, into any) {
 	}
 }
 
-// Reset begins again, as after the first start: with nothing declared, no alarm, and an empty journal.
+// Reset begins again, as after the first start: with nothing declared, no fault, no alarm, and an empty journal.
 func (b *Broker) Reset() {
 	b.t.Helper()
 	b.must("POST", "/api/test/reset", Object{}, nil)
+	b.must("DELETE", "/api/test/faults", nil, nil)
 	b.Alarms(false, false)
 	b.must("DELETE", "/api/test/journal", nil, nil)
 }

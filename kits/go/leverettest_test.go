@@ -104,6 +104,27 @@ func TestAConsumerThatIsCutOff(t *testing.T) {
 	expect(t, "ready", broker.Messages("a/b", "ready"), "[]")
 }
 
+func TestFaultsHappenWhenTold(t *testing.T) {
+	broker := leverettest.Start(t)
+	first := channel(t, broker)
+	declare(t, first, "q", true, nil)
+	broker.AddFault(leverettest.Object{
+		"match": leverettest.Object{"routing_key": "q"}, "times": 1, "action": leverettest.Object{"kind": "nack"},
+	})
+	if err := first.Confirm(false); err != nil {
+		t.Fatal(err)
+	}
+	confirms := first.NotifyPublish(make(chan amqp.Confirmation, 2))
+	publish(t, first, "q", "m-1")
+	publish(t, first, "q", "m-2")
+	acked := map[uint64]bool{}
+	for range 2 {
+		confirm := <-confirms
+		acked[confirm.DeliveryTag] = confirm.Ack
+	}
+	expect(t, "acked", acked, map[uint64]bool{1: false, 2: true})
+}
+
 func TestWhatDoesNotComeAboutSaysWhy(t *testing.T) {
 	broker := leverettest.Start(t, "--clock", "real")
 	body := leverettest.Object{"match": leverettest.Object{"event": "acked"}, "timeout_ms": 10}

@@ -95,6 +95,19 @@ test('a consumer that is cut off gets its message again', () =>
     await broker.settle({queues: ['a/b']})
   }))
 
+test('faults happen when told', () =>
+  withChannel(async (channel) => {
+    await channel.assertQueue('q')
+    const rule = await broker.faults.add({kind: 'nack'}, {match: {routing_key: 'q'}, times: 1})
+    channel.sendToQueue('q', Buffer.from('1'))
+    await assert.rejects(channel.waitForConfirms())
+    channel.sendToQueue('q', Buffer.from('2'))
+    await channel.waitForConfirms()
+    assert.deepEqual((await broker.faults.list()).map(({hits}) => hits), [1])
+    await broker.faults.remove(rule)
+    assert.deepEqual(await broker.faults.list(), [])
+  }))
+
 test('a broker of its own, and one that does not start', async () => {
   const own = await startLeveret({clock: 'real', options: ['--log', 'debug']})
   assert.notEqual(own.amqpUrl, broker.amqpUrl)

@@ -115,6 +115,20 @@ def test_the_journal_tells(leveret_broker, channel):
     leveret_broker.settle()
 
 
+def test_faults_happen_when_told(leveret_broker, channel):
+    channel.queue_declare("q")
+    channel.confirm_delivery()
+    rule = leveret_broker.faults.add({"kind": "nack"}, match={"routing_key": "q"}, times=1)
+    with pytest.raises(pika.exceptions.NackError):
+        channel.basic_publish("", "q", b"1")
+    channel.basic_publish("", "q", b"2")
+    assert [fault["hits"] for fault in leveret_broker.faults.list()] == [1]
+    leveret_broker.faults.remove(rule)
+    leveret_broker.faults.add({"kind": "close-channel", "code": 406}, match={"method": "basic.get"})
+    leveret_broker.reset()
+    assert leveret_broker.faults.list() == []
+
+
 def test_what_is_unacked_is_seen(leveret_broker, channel):
     channel.queue_declare("q")
     channel.basic_publish("", "q", b"")

@@ -109,6 +109,19 @@ class LeveretTest {
   }
 
   @Test
+  void faultsHappenWhenTold(Leveret broker) throws Exception {
+    channel.queueDeclare("q", true, false, false, null);
+    channel.confirmSelect();
+    broker.addFault(Map.of("match", Map.of("routing_key", "q"), "times", 1, "action", Map.of("kind", "nack")));
+    channel.basicPublish("", "q", null, new byte[0]);
+    assertFalse(channel.waitForConfirms(10_000));
+    channel.basicPublish("", "q", null, new byte[0]);
+    assertTrue(channel.waitForConfirms(10_000));
+    broker.reset();
+    assertEquals(List.of(), broker.request("GET", "/api/test/faults", null));
+  }
+
+  @Test
   void brokersOfTheirOwn() {
     try (var one = Leveret.start("--clock", "real"); var other = Leveret.start()) {
       assertNotEquals(one.port(), other.port());
