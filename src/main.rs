@@ -43,6 +43,10 @@ enum Command {
     Ctl(Ctl),
     /// Play RabbitMQ's behaviours against any broker of AMQP 0-9-1, and say which it fulfils.
     Conformance(leveret::conformance::Conformance),
+    /// Look at a recording, which serve --record makes, or export it.
+    Record(leveret::recording::Record),
+    /// Play the clients' side of a recording against any broker, and say what that answers otherwise.
+    Replay(leveret::recording::Replay),
     /// Print the configuration that these options, the environment and the files make, with where it comes from.
     Config(Box<Show>),
 }
@@ -179,6 +183,9 @@ struct Serve {
     /// File to write {"amqp":…,"http":…,"metrics":…,"pid":…} to once the broker serves
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+    /// File, or directory for one, to record every frame of every connection in
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Log level: error, warning, info, debug, trace or none [default: info]
     #[arg(long, value_name = "LEVEL", value_parser = log_level)]
     log: Option<String>,
@@ -244,6 +251,7 @@ impl Serve {
     /// What is not text stays as it is.
     fn complete(self, config: &mut Config) {
         config.ready_file = self.ready_file;
+        config.record = self.record;
         config.data_dir = self.data_dir.or_else(|| config.data_dir.take());
         config.tls.auto = self.tls.is_some();
         config.unix_listener = self.unix.or_else(|| config.unix_listener.take());
@@ -281,6 +289,8 @@ fn main() -> ExitCode {
         Some(Command::Serve(serve)) => *serve,
         Some(Command::Repair(repair)) => return repair.run(),
         Some(Command::Config(show)) => return show.run(),
+        Some(Command::Record(record)) => return ExitCode::from(record.run()),
+        Some(Command::Replay(replay)) => return ExitCode::from(replay.run()),
         Some(Command::Conformance(conformance)) => return ExitCode::from(conformance.run()),
         Some(Command::Ctl(ctl)) => return ExitCode::from(leveret::ctl::run(Tool::Ctl, &ctl.words, &environment())),
     };

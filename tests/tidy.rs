@@ -11,13 +11,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("node", &["amqp", "broker"]),
     ("config", &["broker", "node"]),
     ("storage", &["amqp", "broker"]),
-    ("server", &["amqp", "broker", "node", "config", "storage"]),
+    ("server", &["amqp", "broker", "node", "config", "storage", "recording"]),
     ("shovel", &["amqp", "broker", "node", "config", "server", "client"]),
     ("management", &["amqp", "broker", "node", "config", "server", "client", "shovel"]),
     ("embed", &["node", "broker", "config", "server", "shovel", "management"]),
     ("ctl", &["config"]),
     ("transcript", &[]),
     ("conformance", &["transcript"]),
+    ("recording", &["transcript"]),
 ];
 
 /// What reads a clock, blocks, shares or surprises.

@@ -21,6 +21,7 @@ _leveret() {
         '--faults[file of rules for faults]:file:_files'
         '--compat[release of RabbitMQ]:profile:(permissive 3.13 4.0 4.1 4.3)'
         '--ready-file[file to write once the broker serves]:file:_files'
+        '--record[file or directory to record all frames in]:file:_files'
         '--log[log level]:level:(error warning info debug trace none)'
         '(- *)'{-h,--help}'[list the options]'
     )
@@ -33,6 +34,8 @@ _leveret() {
             'config:print the configuration'
             'repair:look for damage in a data directory'
             'conformance:say which behaviours a broker fulfils'
+            'record:look at a recording'
+            'replay:play a recording against a broker'
             'ctl:ask or change a running node'
             'help:list the commands'
         )
@@ -54,7 +57,16 @@ _leveret() {
                 '--timeout[how long to wait for an answer]:seconds:' {-v,--verbose}'[show every difference]' \
                 '(- *)'{-h,--help}'[list the options]'
             ;;
-        help) _values command serve config repair conformance ctl ;;
+        record)
+            _arguments '1:action:(show export)' '2:recording:_files' '--full[bodies in full]' '--pcapng[capture to write]:file:_files' \
+                '(- *)'{-h,--help}'[list the options]'
+            ;;
+        replay)
+            _arguments '1:recording:_files' '2:url:' '(--as-fast-as-possible)--speed[how many times as fast]:times:' \
+                '(--speed)--as-fast-as-possible[wait for nothing but replies]' '--timeout[how long to wait for an answer]:seconds:' \
+                '(- *)'{-h,--help}'[list the options]'
+            ;;
+        help) _values command serve config repair conformance record replay ctl ;;
         ctl)
             # As it lists them itself.
             local -a commands

@@ -152,6 +152,8 @@ pub struct Config {
     pub fsync: Fsync,
     pub disk_free_limit: DiskFreeLimit,
     pub ready_file: Option<PathBuf>,
+    /// Where all connections are recorded.
+    pub record: Option<PathBuf>,
     pub log: Logging,
     /// The name of a [`Profile`].
     pub compat: String,
@@ -255,6 +257,7 @@ impl Default for Config {
             fsync: Fsync::default(),
             disk_free_limit: DiskFreeLimit::Absolute(50_000_000),
             ready_file: None,
+            record: None,
             log: Logging::default(),
             compat: "permissive".to_owned(),
             permit_transient_nonexcl_queues: None,

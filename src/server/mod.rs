@@ -45,6 +45,7 @@ use crate::node::password::{Algorithm, PasswordHash, SALT};
 use crate::node::permissions::Permissions;
 use crate::node::users::{User, UserLimits};
 use crate::node::vhosts::Vhost;
+use crate::recording::Recorder;
 use crate::storage::RecoveredVhost;
 use attempts::Attempts;
 use authentication::Authentication;
@@ -161,6 +162,7 @@ struct Shell {
     time: Arc<Time>,
     /// What becomes of messages, where that is told.
     journal: Option<Arc<Journal>>,
+    recorder: Option<Recorder>,
     testing: testing::Testing,
     doors: Doors,
     listening: Mutex<Vec<Listening>>,
@@ -315,6 +317,7 @@ impl Server {
             faults: Arc::clone(&faults),
             time,
             journal,
+            recorder: config.record.as_deref().map(Recorder::create).transpose().map_err(StartError)?,
             testing: testing::Testing::default(),
             doors: Doors::default(),
             listening: Mutex::default(),
@@ -412,6 +415,7 @@ impl Server {
         self.shell.stop_storage().await;
         self.shell.tasks.end();
         self.shell.tasks.gone().await;
+        self.shell.recorder.iter().for_each(Recorder::finish);
     }
 }
 

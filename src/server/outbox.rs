@@ -20,6 +20,7 @@ use super::transport::Transport;
 use crate::amqp::Output;
 use crate::broker::ConnectionId;
 use crate::node::identity::Identity;
+use crate::recording::Tape;
 
 /// Slices handed to one vectored write.
 const SLICES: usize = 64;
@@ -111,6 +112,8 @@ pub(super) struct Shared {
     who: OnceLock<Who>,
     /// Bytes that the engine keeps for later.
     delayed: AtomicUsize,
+    /// What is said is recorded.
+    pub(super) tape: Option<Tape>,
 }
 
 /// What has gone over a connection's socket.
@@ -189,7 +192,13 @@ pub(super) struct Flushed {
 }
 
 impl Shared {
-    pub(super) fn new(transport: Transport, (peer, local): (SocketAddr, SocketAddr), held: Arc<Held>, faults: Option<Arc<Faults>>) -> Self {
+    pub(super) fn new(
+        transport: Transport,
+        (peer, local): (SocketAddr, SocketAddr),
+        tape: Option<Tape>,
+        held: Arc<Held>,
+        faults: Option<Arc<Faults>>,
+    ) -> Self {
         Self {
             transport,
             peer,
@@ -210,6 +219,7 @@ impl Shared {
             engine: Mutex::default(),
             who: OnceLock::new(),
             delayed: AtomicUsize::new(0),
+            tape,
         }
     }
 
@@ -303,6 +313,9 @@ impl Shared {
                 Ok(n) => {
                     self.sent.fetch_add(n as u64, Ordering::Relaxed);
                     self.writes.fetch_add(1, Ordering::Relaxed);
+                    if let Some(tape) = &self.tape {
+                        tape.sent(n, outbox.first(n));
+                    }
                     outbox.advance(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -377,6 +390,18 @@ impl Drop for Shared {
 }
 
 impl Outbox {
+    /// The first bytes that wait, so many of them.
+    fn first(&self, n: usize) -> impl Iterator<Item = &[u8]> {
+        let mut skip = self.written;
+        let mut left = n;
+        self.chunks.iter().map_while(move |chunk| {
+            let bytes = chunk.bytes().get(std::mem::take(&mut skip)..)?;
+            let taken = &bytes[..bytes.len().min(left)];
+            left -= taken.len();
+            (!taken.is_empty() || left > 0).then_some(taken)
+        })
+    }
+
     fn advance(&mut self, mut n: usize) {
         self.pending -= n;
         while n > 0 {

@@ -102,6 +102,41 @@ impl Arguments {
         }
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Argument)> {
+        self.0.iter().map(|(name, argument)| (name.as_str(), argument))
+    }
+
+    pub(crate) fn extend(&mut self, more: Arguments) {
+        self.0.extend(more.0);
+    }
+
+    /// In the place of one of the same name, if there is one.
+    pub(crate) fn replace(&mut self, name: &str, value: Argument) {
+        match self.0.iter_mut().find(|(key, _)| key == name) {
+            Some((_, argument)) => *argument = value,
+            None => self.set(name, value),
+        }
+    }
+
+    pub(crate) fn change_strings(&mut self, change: impl Fn(&mut Vec<u8>)) {
+        for (_, argument) in &mut self.0 {
+            if let Argument::String(string) = argument {
+                change(string);
+            }
+        }
+    }
+
+    /// Of the header x-death, the times.
+    pub(crate) fn forget_times_of_deaths(&mut self) {
+        let tables = self.0.iter_mut().filter_map(|(_, argument)| if let Argument::Table(table) = argument { Some(table) } else { None });
+        for (key, value) in tables.flatten() {
+            if let (b"x-death", Value::Array(deaths)) = (key.as_slice(), value) {
+                let deaths = deaths.iter_mut().filter_map(|death| if let Value::Table(death) = death { Some(death) } else { None });
+                deaths.flatten().filter(|(key, _)| key == b"time").for_each(|(_, value)| *value = Value::Void);
+            }
+        }
+    }
+
     fn set(&mut self, name: &str, value: Argument) {
         self.0.push((name.to_owned(), value));
     }
@@ -265,11 +300,16 @@ pub(crate) fn print_method(method: &Method, arguments: &Arguments) -> String {
 
 /// What follows a method with content: each property present, even if empty, and the body.
 pub(crate) fn print_content(properties: &Arguments, body: &[u8]) -> String {
+    format!("{} body={}", print_properties(properties), quote(body))
+}
+
+/// Each with a space before it.
+pub(crate) fn print_properties(properties: &Arguments) -> String {
     let mut line = String::new();
     for (name, argument) in &properties.0 {
         line.push_str(&format!(" {name}={}", argument.print()));
     }
-    format!("{line} body={}", quote(body))
+    line
 }
 
 /// A frame with its envelope.

@@ -25,6 +25,7 @@ pub(crate) struct Field {
 }
 
 /// One method.
+#[derive(Debug)]
 pub(crate) struct Method {
     pub(crate) name: &'static str,
     pub(crate) class_id: u16,

@@ -18,6 +18,7 @@ mod memory;
 mod patterns;
 mod proxy;
 mod publishing;
+mod recording;
 mod service_manager;
 mod shutdown;
 mod slow_reader;

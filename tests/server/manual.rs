@@ -33,8 +33,11 @@ fn options(text: &str) -> BTreeSet<String> {
 /// What the help of each command has in its list of options.
 fn all_options() -> BTreeSet<String> {
     let mut all = BTreeSet::new();
-    for command in [String::new()].into_iter().chain(commands()).filter(|command| command != "ctl") {
-        let words: Vec<&str> = Some(command.as_str()).filter(|command| !command.is_empty()).into_iter().collect();
+    let commands = commands();
+    let own = commands.iter().filter(|command| *command != "ctl").map(|command| vec![command.as_str()]);
+    // What it can do has options of its own.
+    let of_record = [vec!["record", "show"], vec!["record", "export"]];
+    for words in own.chain(of_record).chain([Vec::new()]) {
         let help = help(&words);
         let listed = help.split_once("Options:").expect("a list of options").1;
         all.extend(options(&listed.lines().filter(|line| line.trim_start().starts_with('-')).collect::<Vec<_>>().join("\n")));

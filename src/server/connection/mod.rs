@@ -134,8 +134,10 @@ pub(super) async fn serve(arrival: Arrival, shell: Arc<Shell>) {
     let largest_message = usize::try_from(shell.settings.max_message_size).unwrap_or(usize::MAX);
     let output_limit = largest_message.saturating_add(OUTBOXES * shell.settings.outbox_high);
     let faults = trusted.is_none().then(|| Arc::clone(&shell.faults));
+    // What the node says to itself is no client's.
+    let tape = shell.recorder.as_ref().filter(|_| trusted.is_none()).map(|recorder| recorder.tape(peer, local));
     let mut connection = Connection {
-        shared: Arc::new(Shared::new(transport, (peer, local), Arc::clone(&shell.held), faults)),
+        shared: Arc::new(Shared::new(transport, (peer, local), tape, Arc::clone(&shell.held), faults)),
         shell: Arc::clone(&shell),
         local,
         phase: Phase::Header(Vec::new()),
@@ -348,6 +350,9 @@ impl Connection {
             };
             self.received = true;
             self.shared.count_read(n);
+            if let Some(tape) = &self.shared.tape {
+                tape.received(&buffer[..n]);
+            }
             self.received(&buffer[..n]);
             Ok(Read::Some(n))
         })
