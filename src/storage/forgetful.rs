@@ -64,7 +64,8 @@ impl Contents {
             self.bytes[at..at + bytes.len()].copy_from_slice(&bytes);
         }
         if let Some(Overwritten { at, bytes, .. }) = self.unsynced.last() {
-            let from = bytes.len() * part / 256;
+            // None of it, all of it, and whatever is between are as likely.
+            let from = (bytes.len() + 1) * part / 256;
             if let (Some(place), Some(before)) = (self.bytes.get_mut(at + from..at + bytes.len()), bytes.get(from..)) {
                 place.copy_from_slice(before);
             }
