@@ -202,13 +202,6 @@ impl BrokerLoop {
         self.inbox.lock().urgent.push_back(Submission::Alarms(alarms));
     }
 
-    /// Has every connection look at what has changed.
-    pub(super) fn wake_connections(self: &Arc<Self>) {
-        let wake = Question(Box::new(|asked| asked.connections.iter().flatten().for_each(|shared| shared.wake.notify_one())));
-        self.inbox.lock().urgent.push_back(Submission::Ask(wake));
-        self.drive();
-    }
-
     /// Lets time pass, and writes down what has not been yet.
     pub(super) fn tick(self: &Arc<Self>) {
         self.inbox.lock().urgent.push_back(Submission::Tick);

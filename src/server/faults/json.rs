@@ -78,7 +78,7 @@ impl Fields {
     }
 
     fn number(&mut self, name: &str) -> Result<Option<u64>, RuleError> {
-        match self.take(name).map(|value| value.as_u64()) {
+        match self.take(name).map(|value| value.as_u64().or_else(|| whole(&value))) {
             None => Ok(None),
             Some(Some(number)) => Ok(Some(number)),
             Some(None) => self.wrong(name, "a whole number that is not negative"),
@@ -160,6 +160,12 @@ impl Fields {
             None => Ok(()),
         }
     }
+}
+
+/// A number that some languages write with a fraction of nothing.
+fn whole(value: &Json) -> Option<u64> {
+    let number = value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=9e15).contains(number))?;
+    format!("{number:.0}").parse().ok()
 }
 
 const STAGES: [(&str, Stage); 3] = [("start", Stage::Start), ("tune", Stage::Tune), ("open", Stage::Open)];

@@ -255,7 +255,7 @@ impl Faults {
         let tasks = Arc::clone(&shell.tasks);
         tasks.spawn(async move {
             for broker_loop in shell.loops().iter() {
-                broker_loop.wake_connections();
+                broker_loop.ask(|asked| asked.connections.iter().flatten().for_each(|shared| shared.wake.notify_one())).await;
             }
             shell.spread_alarms();
         });

@@ -110,6 +110,13 @@ fn what_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn a_whole_number_may_have_a_fraction_of_nothing() {
+    let delay = |ms: Json| Rule::from_json(json!({"action": {"kind": "delay", "ms": ms}}));
+    assert_eq!(delay(json!(400.0)), delay(json!(400)));
+    assert_eq!(delay(json!(0.5)).expect_err("a refusal").to_string(), "action.ms is a whole number that is not negative");
+}
+
+#[test]
 fn the_name_of_a_code_is_not_said_twice() {
     let close = |text: &str| match Rule::from_json(json!({"action": {"kind": "close-channel", "code": 404, "text": text}})) {
         Ok(Rule { action: Action::CloseChannel { code, text }, .. }) => (code.code(), text),
