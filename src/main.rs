@@ -95,7 +95,7 @@ struct Ctl {
 #[derive(Args)]
 struct Show {
     /// Only say what is wrong with a file, if anything is
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["amqp", "amqps", "tls", "unix", "http", "https", "data_dir", "in_memory", "config", "compat", "test_api", "clock", "faults", "log"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["amqp", "amqps", "tls", "unix", "http", "https", "data_dir", "in_memory", "config", "compat", "test_api", "clock", "faults", "fail_on", "log"])]
     check: Option<PathBuf>,
     /// Say what each key means
     #[arg(long)]
@@ -180,6 +180,9 @@ struct Serve {
     /// File of rules for faults that are there from the start; for tests only
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
+    /// End with exit code 3 and a report if there was any of these: leaks, deprecated, unroutable, never-consumed, no-prefetch, unacked, unknown-tag, errors
+    #[arg(long, value_name = "WHAT,...")]
+    fail_on: Option<String>,
     /// File to write {"amqp":…,"http":…,"metrics":…,"pid":…} to once the broker serves
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -235,6 +238,9 @@ impl Serve {
         }
         if self.test_api {
             sources.set("test_api", "true", Origin::CommandLine("--test-api"));
+        }
+        if let Some(fail_on) = &self.fail_on {
+            sources.set("test_fail_on", fail_on, Origin::CommandLine("--fail-on"));
         }
         if let Some(clock) = &self.clock {
             sources.set("clock", clock, Origin::CommandLine("--clock"));
@@ -384,12 +390,23 @@ async fn serve_until_signal(config: Config, log: Log) -> ExitCode {
         () = handle.asked_to_stop() => {}
     }
     manager.stopping();
+    let fail_on = handle.config().testing.fail_on.clone();
+    let report = if fail_on.is_empty() { None } else { Some(handle.lint().await.of_groups(&fail_on)) };
     services.stop().await;
     server.stop().await;
     if let Ok(path) = control {
         let _ = std::fs::remove_file(path);
     }
-    ExitCode::SUCCESS
+    report.filter(|report| !report.is_empty()).map_or(ExitCode::SUCCESS, |report| found(&report))
+}
+
+/// What was not to be found has been.
+fn found(report: &leveret::server::Report) -> ExitCode {
+    #[expect(clippy::print_stderr, reason = "the report is what was asked for")]
+    {
+        eprint!("{report}");
+    }
+    ExitCode::from(3)
 }
 
 /// Where the node takes commands of its machine.

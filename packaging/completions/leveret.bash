@@ -7,7 +7,7 @@ _leveret_ctl_commands() {
 
 _leveret() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} word command=
-    local serve='--amqp --amqps --tls --unix --http --https --metrics --data-dir --in-memory --config --compat --test-api --clock --faults --ready-file --record --log'
+    local serve='--amqp --amqps --tls --unix --http --https --metrics --data-dir --in-memory --config --compat --test-api --clock --faults --fail-on --ready-file --record --log'
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
         serve | config | repair | conformance | record | replay | ctl | help) command=$word && break ;;
@@ -17,6 +17,7 @@ _leveret() {
     case $previous in
     --tls) COMPREPLY=($(compgen -W 'auto' -- "$current")) && return ;;
     --clock) COMPREPLY=($(compgen -W 'real virtual' -- "$current")) && return ;;
+    --fail-on) COMPREPLY=($(compgen -W 'leaks deprecated unroutable never-consumed no-prefetch unacked unknown-tag errors' -- "$current")) && return ;;
     --compat | --profile) COMPREPLY=($(compgen -W 'permissive 3.13 4.0 4.1 4.3' -- "$current")) && return ;;
     --log) COMPREPLY=($(compgen -W 'error warning info debug trace none' -- "$current")) && return ;;
     --format) COMPREPLY=($(compgen -W 'table json' -- "$current")) && return ;;

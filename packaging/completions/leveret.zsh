@@ -19,6 +19,7 @@ _leveret() {
         '--test-api[serve /api/test]'
         '--clock[whose time messages live in]:clock:(real virtual)'
         '--faults[file of rules for faults]:file:_files'
+        '--fail-on[what makes it end with exit code 3]:what:_values -s , what leaks deprecated unroutable never-consumed no-prefetch unacked unknown-tag errors'
         '--compat[release of RabbitMQ]:profile:(permissive 3.13 4.0 4.1 4.3)'
         '--ready-file[file to write once the broker serves]:file:_files'
         '--record[file or directory to record all frames in]:file:_files'

@@ -45,6 +45,13 @@ impl ReplyCode {
         Self::InternalError,
     ];
 
+    /// The one whose name a reply text begins with.
+    #[must_use]
+    pub fn of_text(text: &str) -> Option<Self> {
+        let name = text.split(' ').next()?;
+        Self::ALL.into_iter().find(|code| code.name() == name)
+    }
+
     #[must_use]
     pub fn code(self) -> u16 {
         self as u16

@@ -132,6 +132,9 @@ impl Broker {
         effects.output(id).method(0, &AMQPClass::Connection(open_ok));
         self.connection_created(id);
         self.watch_credential(id);
+        if self.journal.is_some() {
+            self.journal_connected(id);
+        }
     }
 
     /// One method, with its content, from a connection. Inlined where it is hot: three calls less for each message.
@@ -215,6 +218,9 @@ impl Broker {
 
     /// Closes a connection with an error: what belongs to it ends now, then connection.close is sent.
     pub(super) fn close_connection(&mut self, id: ConnectionId, class_method: (u16, u16), error: &Error, effects: &mut Effects) {
+        if self.journal.is_some() {
+            self.journal_refused(At { connection: id, channel: 0 }, error);
+        }
         self.end_connection(id, effects);
         let Some(connection) = self.connection(id) else { return };
         connection.stalled = None;
@@ -239,6 +245,10 @@ impl Broker {
 
     pub(super) fn disconnected(&mut self, id: ConnectionId, effects: &mut Effects) {
         self.end_connection(id, effects);
+        if self.journal.is_some() {
+            let in_order = self.connection(id).is_none_or(|connection| !connection.is_running());
+            self.journal_disconnected(id, in_order);
+        }
         self.connection_closed(id);
         if let Some(slot) = self.connections.get_mut(id.index()) {
             self.churn.connection_closed += u64::from(slot.take().is_some());

@@ -346,6 +346,9 @@ impl Broker {
         match input {
             Input::Connected(connection, opened) => self.connected(connection, opened, effects),
             Input::Received(connection, commands) => {
+                if self.journal.is_some() {
+                    self.watched_commands(connection, commands, effects);
+                }
                 for command in commands.drain(..) {
                     self.command(connection, command, effects);
                     self.finish(effects);
@@ -384,6 +387,17 @@ impl Broker {
             Input::Empty => self.empty(),
         }
         self.finish(effects);
+    }
+
+    /// The same with a journal, which knows what was sent last when there is an error.
+    #[cold]
+    #[inline(never)]
+    fn watched_commands(&mut self, connection: ConnectionId, commands: &mut Vec<Command>, effects: &mut Effects) {
+        for command in commands.drain(..) {
+            self.journal_command(connection, &command);
+            self.command(connection, command, effects);
+            self.finish(effects);
+        }
     }
 
     /// What has to follow before anything else happens.

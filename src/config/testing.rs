@@ -22,4 +22,14 @@ pub struct Testing {
     pub seed: Option<u64>,
     /// Rules for faults, as JSON.
     pub faults: Option<PathBuf>,
+    /// Groups of findings that make the process end with another exit code.
+    pub fail_on: Vec<String>,
+}
+
+impl Testing {
+    /// Whether it is told what becomes of messages, and what clients do wrong.
+    #[must_use]
+    pub fn has_journal(&self) -> bool {
+        self.api || !self.fail_on.is_empty()
+    }
 }

@@ -393,7 +393,7 @@ impl BrokerLoop {
     /// What has happened to messages is in the journal from now on.
     fn note_events(&self, state: &mut State) {
         if let Some(journal) = &self.journal {
-            journal.append(&self.vhost, state.broker.take_events());
+            journal.take(&self.vhost, &mut state.broker);
         }
     }
 

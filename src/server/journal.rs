@@ -1,6 +1,6 @@
 //! The journal of the node: what all virtual hosts tell of their messages, in one order, as much of it as there is room for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,8 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::broker::Broker;
-use crate::broker::journal::Event;
+use crate::broker::Timestamp;
+use crate::broker::journal::{Event, Explained, Lint, Note};
 
 /// Events that are kept, and bytes of memory that they may take.
 const EVENTS: usize = 250_000;
@@ -18,6 +19,75 @@ const BYTES: usize = 128 * 1024 * 1024;
 /// How many messages a virtual host may number before its numbers could be those of another one. What JavaScript can count with
 /// leaves room for a million virtual hosts.
 const NUMBERS: u64 = 10_000_000_000;
+
+/// Errors that are kept, and different findings.
+const ERRORS: usize = 500;
+const FINDINGS: usize = 10_000;
+
+/// An error that a client has been sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SentError {
+    /// `None` before the client got to one.
+    pub vhost: Option<Arc<str>>,
+    #[serde(flatten)]
+    pub explained: Explained,
+}
+
+/// Something that clients have done wrong, or that is left, with how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub vhost: Arc<str>,
+    pub lint: Lint,
+    pub subject: String,
+    pub count: u64,
+    pub first: Timestamp,
+    pub last: Timestamp,
+    /// Who did it last.
+    pub connection: Option<Arc<str>>,
+    pub channel: Option<u16>,
+    pub user: Option<Arc<str>>,
+}
+
+impl Finding {
+    pub(super) fn of(vhost: &Arc<str>, note: &Note) -> Self {
+        Self {
+            vhost: Arc::clone(vhost),
+            lint: note.lint,
+            subject: note.subject.clone(),
+            count: note.count,
+            first: note.at,
+            last: note.at,
+            connection: note.client.as_ref().map(|client| Arc::clone(&client.connection)),
+            channel: note.client.as_ref().map(|client| client.channel),
+            user: note.user.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Misdeeds {
+    errors: VecDeque<SentError>,
+    findings: BTreeMap<(Arc<str>, Lint, String), Finding>,
+}
+
+impl Misdeeds {
+    fn keep(&mut self, vhost: Option<Arc<str>>, explained: Explained) {
+        if self.errors.len() == ERRORS {
+            self.errors.pop_front();
+        }
+        self.errors.push_back(SentError { vhost, explained });
+    }
+
+    fn note(&mut self, vhost: &Arc<str>, note: &Note) {
+        let finding = Finding::of(vhost, note);
+        let key = (Arc::clone(vhost), note.lint, note.subject.clone());
+        if let Some(known) = self.findings.get_mut(&key) {
+            *known = Finding { count: known.count + finding.count, first: known.first, ..finding };
+        } else if self.findings.len() < FINDINGS {
+            self.findings.insert(key, finding);
+        }
+    }
+}
 
 /// An event, in its place among all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +125,7 @@ pub(super) struct Journal {
     ring: Mutex<Ring>,
     /// The number of the next event, for who waits for it.
     told: watch::Sender<u64>,
+    misdeeds: Mutex<Misdeeds>,
     /// Virtual hosts that have been given numbers for their messages.
     attached: AtomicU64,
 }
@@ -80,7 +151,7 @@ impl Ring {
 impl Journal {
     pub(super) fn new() -> Self {
         let ring = Ring { events: VecDeque::new(), next: 1, bytes: 0 };
-        Self { ring: Mutex::new(ring), told: watch::Sender::new(1), attached: AtomicU64::new(0) }
+        Self { ring: Mutex::new(ring), told: watch::Sender::new(1), misdeeds: Mutex::default(), attached: AtomicU64::new(0) }
     }
 
     /// From now on a virtual host tells what happens in it; it numbers its messages as no other one does or has done.
@@ -89,7 +160,32 @@ impl Journal {
     }
 
     /// Takes what a virtual host has told in a round.
-    pub(super) fn append(&self, vhost: &Arc<str>, events: Vec<Event>) {
+    pub(super) fn take(&self, vhost: &Arc<str>, broker: &mut Broker) {
+        let (notes, errors) = broker.take_notes();
+        if !(notes.is_empty() && errors.is_empty()) {
+            let mut misdeeds = self.misdeeds.lock();
+            notes.iter().for_each(|note| misdeeds.note(vhost, note));
+            errors.into_iter().for_each(|error| misdeeds.keep(Some(Arc::clone(vhost)), error));
+        }
+        self.append(vhost, broker.take_events());
+    }
+
+    /// A client has been refused before it got to a virtual host.
+    pub(super) fn refused(&self, error: Explained) {
+        self.misdeeds.lock().keep(None, error);
+    }
+
+    /// Errors that clients have been sent, the oldest first.
+    pub(super) fn errors(&self) -> Vec<SentError> {
+        self.misdeeds.lock().errors.iter().cloned().collect()
+    }
+
+    /// What clients have done wrong, and how often.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        self.misdeeds.lock().findings.values().cloned().collect()
+    }
+
+    fn append(&self, vhost: &Arc<str>, events: Vec<Event>) {
         if events.is_empty() {
             return;
         }
@@ -109,7 +205,9 @@ impl Journal {
         });
     }
 
+    /// Forgets everything but the numbers that have been given.
     pub(super) fn forget(&self) {
+        *self.misdeeds.lock() = Misdeeds::default();
         let mut ring = self.ring.lock();
         ring.events.clear();
         ring.bytes = 0;

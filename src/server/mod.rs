@@ -69,13 +69,13 @@ pub use control::{LogControl, resident_bytes};
 pub use definitions::ImportError;
 pub use handle::{Disk, Handle, Memory};
 pub use inbox::Asked;
-pub use journal::{Extent, Recorded};
+pub use journal::{Extent, Finding, Recorded, SentError};
 pub use listener::{Address, Ends, Entrance, HTTPS, HTTPS_PROMETHEUS, Listening, PROMETHEUS};
 pub use outbox::Wire;
 pub use signals::{Hangup, stop_signal};
 pub use testing::{
-    Advance, AdvanceError, ClockView, EVENT_KEYS, Filter, Fire, Keep, Left, LeftInQueue, Open, Saved, TestError, Unconfirmed, Unsynced,
-    values_of,
+    Advance, AdvanceError, ClockView, EVENT_KEYS, Filter, Fire, Keep, Left, LeftInQueue, Open, Report, Saved, TestError, Unconfirmed,
+    Unsynced, values_of,
 };
 pub use vhosts::ChangeError;
 
@@ -267,7 +267,7 @@ impl Server {
         }
         let seed = config.testing.seed.unwrap_or_else(seed);
         let now = time.now();
-        let journal = config.testing.api.then(|| Arc::new(Journal::new()));
+        let journal = config.testing.has_journal().then(|| Arc::new(Journal::new()));
         let mut loops = Vec::new();
         let mut retired = Vec::new();
         let others = opened.iter().flat_map(|opened| opened.vhosts.iter().skip(names.len())).map(|left| Arc::from(&*left.name));

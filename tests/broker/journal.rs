@@ -1,10 +1,12 @@
 //! What the journal tells: every kind of event, and that a message keeps its number from its publish to its end.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use leveret::amqp::{AMQPClass, AMQPValue, Command, Fate, FieldTable, Message, Publish, basic, confirm, exchange, queue, table, tx};
+use leveret::amqp::{AMQPClass, AMQPValue, Command, Fate, FieldTable, Message, Method, Publish};
+use leveret::amqp::{basic, confirm, connection, exchange, queue, table, tx};
 use leveret::broker::journal::{Event, What};
-use leveret::broker::{ConnectionId, Input};
+use leveret::broker::{Capabilities, ConnectionId, Input, Opened, Rights};
 
 use crate::core::{Core, publish};
 
@@ -403,4 +405,64 @@ fn nobody_hears_of_what_is_not_kept() {
     send(&mut core, "q");
     assert_eq!(core.broker.take_events(), []);
     assert_eq!(core.broker.journal_id("q", 0), None);
+}
+
+/// `lint subject count` of what clients have done wrong since the last time.
+fn noted(core: &mut Core) -> Vec<String> {
+    let (notes, _) = core.broker.take_notes();
+    notes.iter().map(|note| format!("{} {} {}", note.lint.name(), note.subject, note.count)).collect()
+}
+
+#[test]
+fn what_a_connection_leaves_is_noted() {
+    let mut core = journaled();
+    core.queue(CLIENT, "q", FieldTable::default());
+    for _ in 0..3 {
+        send(&mut core, "q");
+    }
+    consume(&mut core, OTHER, "q", false);
+    assert_eq!(noted(&mut core), ["no-prefetch q 1"]);
+    core.handle(Input::Disconnected(OTHER));
+    assert_eq!(noted(&mut core), ["unacked q 3", "connection-not-closed  1"]);
+    let close = connection::Close { reply_code: 200, reply_text: "bye".into(), class_id: 0, method_id: 0 };
+    let close = AMQPClass::Connection(connection::AMQPMethod::Close(close));
+    core.command(CLIENT, Command::Method(0, Box::new(Method { class_method: (10, 50), class: close })));
+    core.handle(Input::Disconnected(CLIENT));
+    assert_eq!(noted(&mut core), Vec::<String>::new());
+}
+
+#[test]
+fn a_queue_that_nobody_used_is_noted_when_it_goes() {
+    let mut core = journaled();
+    core.queue(CLIENT, "unused", FieldTable::default());
+    core.queue(CLIENT, "got", FieldTable::default());
+    get(&mut core, "got");
+    let standing: Vec<String> = core.broker.standing_notes().into_iter().map(|note| note.subject).filter(|name| !name.is_empty()).collect();
+    assert_eq!(standing, ["unused"]);
+    delete(&mut core, "unused");
+    delete(&mut core, "got");
+    assert_eq!(noted(&mut core), ["never-consumed unused 1"]);
+}
+
+#[test]
+fn small_frames_and_many_wildcards_are_noted() {
+    let mut core = journaled();
+    core.handle(Input::Connected(
+        ConnectionId(2),
+        Opened {
+            user: "guest".into(),
+            capabilities: Capabilities::default(),
+            frame_max: 4096,
+            channel_max: 0,
+            origin: Box::default(),
+            rights: Arc::new(Rights::all()),
+        },
+    ));
+    core.queue(CLIENT, "q", arguments(&[("x-queue-version", AMQPValue::LongInt(1))]));
+    for key in ["#.a.#.b", "#.a.#.b.#"] {
+        let bind = queue::Bind { queue: "q".into(), exchange: "amq.topic".into(), routing_key: key.into(), ..queue::Bind::default() };
+        core.method(CLIENT, AMQPClass::Queue(queue::AMQPMethod::Bind(bind)));
+    }
+    let expected = ["frame-max frame_max 4096 1", "queue-version-1 q 1", "topic-wildcards exchange \"amq.topic\" key \"#.a.#.b.#\" 1"];
+    assert_eq!(noted(&mut core), expected);
 }

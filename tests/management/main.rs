@@ -22,6 +22,7 @@ mod http;
 mod https;
 mod journal;
 mod limits;
+mod lint;
 mod logging;
 mod metrics;
 mod operating;

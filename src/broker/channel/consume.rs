@@ -6,6 +6,7 @@ use super::reply_to;
 use crate::amqp::{AMQPClass, basic};
 use crate::broker::access::{Permission, Resource};
 use crate::broker::error::{self, integer, type_name};
+use crate::broker::journal::Lint;
 use crate::broker::queue::arguments;
 use crate::broker::queue::{Consumer, ConsumerId, QueueId, QueueType};
 use crate::broker::{At, Broker, Effects, Error};
@@ -21,6 +22,9 @@ impl Broker {
     ) -> Result<(), Error> {
         if prefetch_size != 0 {
             return Err(Error::not_implemented(format!("prefetch_size!=0 ({prefetch_size})")));
+        }
+        if global && self.journal.is_some() {
+            self.journal_note(Some(at), Lint::GlobalQos, format!("prefetch_count {prefetch_count}"), 1);
         }
         let global = global && !self.settings.profile.global_qos_ignored;
         let channel = self.open_channel(at);
@@ -121,6 +125,10 @@ impl Broker {
         }
         self.open_channel(at).consumers.insert(tag.clone(), consumer);
         self.consumer_created(consumer, exclusive, &consume.arguments);
+        if self.journal.is_some() {
+            let unlimited = !consume.no_ack && prefetch == 0 && !self.has_global_qos(at);
+            self.journal_consumes(at, id, unlimited);
+        }
         if !consume.nowait {
             // Before the first delivery (gotcha 40).
             let ok = basic::ConsumeOk { consumer_tag: String::from(tag).into() };

@@ -15,6 +15,9 @@ impl Broker {
         self.check_permission(at, Permission::Read, Resource::Queue(&name))?;
         let id = self.queue_for(at, &name)?;
         self.check_gettable(id)?;
+        if self.journal.is_some() {
+            self.journal_consumes(at, id, false);
+        }
         self.note_used(id);
         self.get_from(at, id, get.no_ack, effects);
         Ok(())

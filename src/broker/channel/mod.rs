@@ -292,6 +292,9 @@ impl Broker {
     }
 
     fn end_refused(&mut self, at: At, class_method: (u16, u16), error: &Error, effects: &mut Effects) {
+        if self.journal.is_some() {
+            self.journal_refused(at, error);
+        }
         self.send_confirms(effects);
         self.end_channel(at, effects);
         let Some(channel) = self.channel(at) else { return };
@@ -375,6 +378,9 @@ impl Broker {
         let mut unacked = channel.unacked.take_all();
         if let Mode::Tx(transaction) = std::mem::take(&mut channel.mode) {
             unacked.extend(self.abandon(*transaction));
+        }
+        if self.journal.is_some() {
+            self.journal_leaves(at, unacked.iter().map(|delivery| delivery.queue));
         }
         self.requeue(at, unacked, Outcome::Return, effects);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::places::Given;
-use super::{About, Event, Journal, What, reason};
+use super::{About, Event, Journal, Lint, What, reason};
 use crate::amqp::Message;
 use crate::broker::channel::unacked::Delivery;
 use crate::broker::dead_letter::{DeadLetter, Reason};
@@ -33,6 +33,7 @@ impl Broker {
         let about = Some(journal.begin(message));
         let reason = in_transaction.then_some(reason::TRANSACTION);
         journal.push(Event { about, client, reason, ..Event::new(now, What::Published) });
+        self.journal_size(at, message.body_len(), message.exchange());
     }
 
     /// The message that is being handed out, for a transaction to keep.
@@ -67,10 +68,12 @@ impl Broker {
         let Some(journal) = &mut self.journal else { return };
         if way.unroutable {
             journal.push_current(now, What::Unroutable);
+            let about = journal.current.clone();
+            let subject = about.as_ref().map(|about| format!("exchange \"{}\" key \"{}\"", about.exchange, about.routing_key));
             if way.mandatory {
-                let about = journal.current.clone();
                 journal.push(Event { about, client, ..Event::new(now, What::Returned) });
             }
+            self.journal_note(Some(at), Lint::Unroutable, subject.unwrap_or_default(), 1);
         } else if let Some(reason) = way.absorbed {
             journal.not_taken(now, None, reason);
         } else if !queues.is_empty() {

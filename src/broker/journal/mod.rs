@@ -5,10 +5,12 @@
 //! A message that was there before the journal was, after a restart for one, gets a number when it is first seen.
 
 mod event;
+mod frames;
 mod hooks;
+mod notes;
 mod places;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::exchange::ExchangeId;
@@ -19,6 +21,7 @@ use crate::amqp::Message;
 
 pub use event::{About, Client, Event, What};
 pub(super) use hooks::{DeadWay, Way, without_exchange};
+pub use notes::{Compared, Explained, Lint, Note};
 pub(super) use places::Given;
 
 /// Why a message went back to its queue, or ended: one word for programs.
@@ -71,6 +74,14 @@ pub(super) struct Journal {
     names: BTreeMap<ConnectionId, (u64, Arc<str>)>,
     /// What queues were called that are gone while messages of theirs are unacked.
     gone: BTreeMap<QueueId, Arc<str>>,
+    /// What connections have sent last, and when.
+    frames: BTreeMap<ConnectionId, VecDeque<(Timestamp, String)>>,
+    /// Queues that somebody has consumed or got something from.
+    consumed: BTreeSet<QueueId>,
+    /// What was declared again and differs, until the error is sent.
+    compared: Vec<Compared>,
+    notes: Vec<Note>,
+    errors: Vec<Explained>,
 }
 
 impl Journal {
@@ -84,6 +95,11 @@ impl Journal {
             delayed: BTreeMap::new(),
             names: BTreeMap::new(),
             gone: BTreeMap::new(),
+            frames: BTreeMap::new(),
+            consumed: BTreeSet::new(),
+            compared: Vec::new(),
+            notes: Vec::new(),
+            errors: Vec::new(),
         }
     }
 

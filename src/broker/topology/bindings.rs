@@ -114,6 +114,9 @@ impl Broker {
         arguments: FieldTable,
         user: &str,
     ) -> Result<bool, Error> {
+        if self.journal.is_some() {
+            self.journal_binds(source, key);
+        }
         let exchange = &self.exchanges[source];
         exchange.check_binding(key, &arguments).map_err(Error::precondition)?;
         if exchange.kind == Kind::LocalRandom {

@@ -69,7 +69,13 @@ impl Broker {
             check_not_default(&name)?;
             self.check_permission(at, Permission::Configure, Resource::Exchange(&name))?;
             match self.exchange_names.get(&*name) {
-                Some(id) => self.assert_equivalent_exchange(&self.exchanges[*id], kind, &declare)?,
+                Some(&id) => {
+                    let compared = self.assert_equivalent_exchange(&self.exchanges[id], kind, &declare);
+                    if compared.is_err() && self.journal.is_some() {
+                        self.journal_compares_exchange(id, &declare);
+                    }
+                    compared?;
+                }
                 None => {
                     if name.starts_with("amq.") {
                         return Err(Error::reserved_name("exchange", &name));

@@ -87,8 +87,14 @@ impl Broker {
         declare.arguments = self.with_default_type(flags, was_named, declare.arguments);
         if let Some(&id) = self.queue_names.get(&*name) {
             self.churn.queue_declared += 1;
-            self.assert_equivalent_queue(&self.queues[id], flags, owner, &declare)?;
-            return Ok(id);
+            let compared = self.assert_equivalent_queue(&self.queues[id], flags, owner, &declare);
+            if compared.is_err() && self.journal.is_some() {
+                self.journal_compares_queue(id, flags, &declare);
+            }
+            return compared.map(|()| id);
+        }
+        if self.journal.is_some() {
+            self.journal_declares_queue(at, &name, flags, &declare.arguments);
         }
         self.check_transient(flags)?;
         if let Some(exchange) = self.dead_letter_exchange(&name, &declare.arguments)? {
@@ -294,6 +300,7 @@ impl Broker {
         self.undefine_queue(id);
         self.drop_ready(id, reason::QUEUE_DELETED);
         if self.journal.is_some() {
+            self.journal_forgets_queue(id);
             self.journal_drop_rest(id);
         }
         let Some(mut queue) = self.queues.remove(id) else { return };

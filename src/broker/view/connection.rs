@@ -176,7 +176,7 @@ impl Broker {
     }
 
     /// Whether the node is at the other end.
-    pub(super) fn is_own(&self, id: ConnectionId) -> bool {
+    pub(in crate::broker) fn is_own(&self, id: ConnectionId) -> bool {
         self.connections.get(id.index()).and_then(Option::as_ref).is_some_and(|connection| connection.opened.origin.is_own)
     }
 

@@ -3,6 +3,7 @@
 use super::super::ClockKind;
 use super::super::values::{boolean, number};
 use super::{Key, key, maybe, one, path, path_of, put, some, take};
+use crate::broker::journal::Lint;
 
 pub(super) const TESTING: &[Key] = &[
     key(
@@ -11,6 +12,19 @@ pub(super) const TESTING: &[Key] = &[
          where anybody else has messages.",
         |c, _, v| put(&mut c.testing.api, boolean(v)),
         |c| one(c.testing.api),
+    ),
+    key(
+        "test_fail_on",
+        "What makes the process end with exit code 3 and a report when it stops, as a list with commas between: `leaks`, `deprecated`, \
+         `unroutable`, `never-consumed`, `no-prefetch`, `unacked`, `unknown-tag`, `errors`.",
+        |c, _, v| {
+            let groups: Vec<String> = v.split(',').map(str::trim).filter(|group| !group.is_empty()).map(str::to_owned).collect();
+            match groups.iter().find(|group| !Lint::GROUPS.contains(&group.as_str())) {
+                Some(unknown) => Err(format!("'{unknown}' is none of {}", Lint::GROUPS.join(", "))),
+                None => take(&mut c.testing.fail_on, groups),
+            }
+        },
+        |c| maybe((!c.testing.fail_on.is_empty()).then(|| c.testing.fail_on.join(","))),
     ),
     key(
         "clock",

@@ -2,6 +2,7 @@
 //! paths are as unknown as any other.
 
 mod clock;
+mod errors;
 mod faults;
 mod journal;
 mod messages;
@@ -34,6 +35,7 @@ pub(super) fn routes(on: bool) -> Router<Api> {
         .merge(clock::routes())
         .merge(faults::routes())
         .merge(journal::routes())
+        .merge(errors::routes())
         .merge(settle::routes())
         .merge(messages::routes())
         .merge(state::routes())

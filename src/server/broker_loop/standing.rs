@@ -34,7 +34,7 @@ impl Standing<'_> {
     /// were reset is reset as well.
     pub(in crate::server) fn begin_anew(mut self, mut broker: Broker) {
         if let Some(journal) = &self.broker_loop.journal {
-            journal.append(&self.broker_loop.vhost, self.state.broker.take_events());
+            journal.take(&self.broker_loop.vhost, &mut self.state.broker);
             journal.attach(&mut broker);
         }
         let state = &mut *self.state;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{Connection, Phase, send};
 use crate::amqp::{Command, Output};
 use crate::broker::Verdict;
+use crate::broker::journal::Explained;
 use crate::node::handshake::{Attempt, Handshake, Peer, Step};
 use crate::node::identity::{Authority, Identity};
 use crate::server::faults::Who;
@@ -90,6 +91,9 @@ impl Connection {
 
     fn refused(&mut self, why: &str) {
         tracing::info!(peer = %self.shared.peer, why, "handshake refused");
+        if let Some(journal) = &self.shell.journal {
+            journal.refused(Explained::in_handshake(self.shell.time.now(), &self.name(), why));
+        }
         self.phase = Phase::Over;
         self.shared.unanswered.store(true, Ordering::Release);
     }

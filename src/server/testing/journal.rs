@@ -192,7 +192,7 @@ impl Handle {
     }
 
     /// What anybody has been told by now is in the journal when this returns.
-    async fn catch_up(&self) {
+    pub(super) async fn catch_up(&self) {
         for broker_loop in self.0.loops().iter() {
             broker_loop.ask(|_| ()).await;
         }

@@ -3,6 +3,7 @@
 mod clock;
 mod crash;
 mod journal;
+mod lint;
 mod saved;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use parking_lot::Mutex;
 pub use crate::storage::Unsynced;
 pub use clock::{Advance, AdvanceError, ClockView, Fire};
 pub use journal::{EVENT_KEYS, Filter, Left, LeftInQueue, Unconfirmed, values_of};
+pub use lint::Report;
 pub use saved::{Keep, Open, Saved};
 
 /// What is kept of it between requests.
