@@ -278,6 +278,7 @@ mod tests {
         ("shovel.c.src-delete-after", "5"),
         ("shovel.c.dest-uri", "amqp://"),
         ("shovel.c.dest-queue", "r"),
+        ("test_fail_on", "leaks,unroutable"),
     ];
 
     fn read_back(sources: &Sources) -> Config {
