@@ -57,6 +57,9 @@ pub(super) mod reason {
     pub(in crate::broker) const REPLY_TO: &str = "direct-reply-to";
 }
 
+/// What the node's own connections are called, for its HTTP API and shovels.
+const INTERNAL: &str = "internal";
+
 /// What a virtual host knows of its messages while they are watched.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -120,11 +123,13 @@ impl Journal {
     }
 
     /// Who does something. Connections are remembered by name until another one has their place.
+    #[cold]
+    #[inline(never)]
     pub(super) fn client(&mut self, at: At, serial: u64, origin: &Origin) -> Client {
         let name = match self.names.get(&at.connection) {
             Some((known, name)) if *known == serial => Arc::clone(name),
             _ => {
-                let name: Arc<str> = origin.name().into();
+                let name: Arc<str> = if origin.is_own { INTERNAL.into() } else { origin.name().into() };
                 self.names.insert(at.connection, (serial, Arc::clone(&name)));
                 name
             }

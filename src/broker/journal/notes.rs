@@ -232,7 +232,10 @@ impl Broker {
         if text.contains("unknown delivery tag") {
             self.journal_note(Some(at), Lint::UnknownTag, text.clone(), 1);
         }
-        self.journal_note(Some(at), Lint::Error, text.clone(), 1);
+        // What an administrator closes is no fault of the client.
+        if error.code != ReplyCode::ConnectionForced {
+            self.journal_note(Some(at), Lint::Error, text.clone(), 1);
+        }
         let (now, client) = (self.now, self.journal_client(at));
         let user = self.connection(at.connection).map(|connection| Arc::clone(&connection.opened.user));
         let Some(journal) = &mut self.journal else { return };
