@@ -24,7 +24,7 @@ class Broker {
     const broker = new Broker()
     broker.scratch = mkdtempSync(join(tmpdir(), 'leveret-page-'))
     const ready = join(broker.scratch, 'ready.json')
-    const options = ['serve', '--amqp', '127.0.0.1:0', '--http', '127.0.0.1:0', '--in-memory', '--ready-file', ready]
+    const options = ['serve', '--amqp', '127.0.0.1:0', '--http', '127.0.0.1:0', '--in-memory', '--test-api', '--ready-file', ready]
     broker.process = spawn(process.env.LEVERET_BINARY, options, {stdio: ['ignore', 'ignore', 'inherit']})
     broker.process.on('error', (error) => (broker.error = error))
     await until('the broker', () => {

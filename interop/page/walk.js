@@ -13,7 +13,7 @@ const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
 const FLAGS = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
 ]
-const PAGES = ['overview', 'queues', 'streams', 'exchanges', 'topology', 'deadletters', 'connections', 'channels', 'policies', 'users', 'vhosts']
+const PAGES = ['overview', 'queues', 'streams', 'exchanges', 'topology', 'deadletters', 'connections', 'channels', 'policies', 'users', 'vhosts', 'journal']
 
 const screenshots = process.argv[2]
 const queue = (name) => `queues/%2F/${encodeURIComponent(name)}`
@@ -120,7 +120,7 @@ class Walk {
   async 'every page shows its things without a complaint'() {
     const shows = {
       queues: 'orders.billing', streams: '7D', exchanges: 'audit.in', topology: 'payments.capture', deadletters: 'dead.orders', connections: 'billing', channels: 'confirms',
-      policies: 'short-lost', users: 'ops', vhosts: 'for trying things out', overview: 'Ready',
+      policies: 'short-lost', users: 'ops', vhosts: 'for trying things out', overview: 'Ready', journal: 'enqueued',
     }
     for (const page of PAGES) {
       await this.go(page)
@@ -355,13 +355,26 @@ class Walk {
     assert.deepEqual(after, [before[0] + 2, before[1] - 2])
   }
 
+  async 'what has become of a message is told as a story'() {
+    const message = {routing_key: 'made.story', properties: {message_id: 'told-1'}, payload: 'told', payload_encoding: 'string'}
+    await this.broker.put('queues/%2F/made.story', {durable: true})
+    await this.broker.post('exchanges/%2F/amq.default/publish', message)
+    await this.go('journal')
+    await this.page.locator('.filter').fill('told-1')
+    await until('the filter', async () => (await this.page.locator('tbody tr').count()) === 4)
+    await this.page.locator('tbody tr').first().getByRole('link').click()
+    await this.sees('enqueued in "made.story"')
+    await this.sees(/^published by internal channel \d+ to the default exchange with key "made.story"$/)
+    await this.shot('journal-light')
+  }
+
   async 'who may little is shown little, and logging out forgets'() {
     await this.page.getByRole('button', {name: 'Log out'}).click()
     await this.page.getByLabel('User').fill('made')
     await this.page.getByLabel('Password').fill('secret')
     await this.page.getByRole('button', {name: 'Log in'}).click()
     await this.page.locator('.user', {hasText: 'made'}).waitFor()
-    for (const page of PAGES.filter((page) => !['users', 'vhosts'].includes(page))) await this.go(page)
+    for (const page of PAGES.filter((page) => !['users', 'vhosts', 'journal'].includes(page))) await this.go(page)
     assert.equal(await this.page.getByRole('link', {name: 'Users'}).count(), 0)
     assert.equal(await this.page.evaluate(() => document.cookie), '')
     await this.page.getByRole('button', {name: 'Log out'}).click()

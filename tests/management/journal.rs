@@ -51,6 +51,7 @@ async fn a_message_from_its_publish_to_its_ack() {
     let (broker, http) = tested(&[]);
     let connection = connect(&broker).await;
     let channel = confirming(&connection).await;
+    assert_eq!(http.get("/api/extensions").ok(), json!([{"test_api": true}]), "for the web page");
     declare(&channel, "q").await;
     let properties = BasicProperties::default().with_message_id("order-1".into()).with_correlation_id("c".into());
     publish_with(&channel, "", "q", b"body", properties).await;

@@ -55,6 +55,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "views/connections.js",
         "views/deadletters.js",
         "views/exchanges.js",
+        "views/journal.js",
         "views/login.js",
         "views/messages.js",
         "views/overview.js",

@@ -11,6 +11,7 @@ import * as channels from "./views/channels.js";
 import * as connections from "./views/connections.js";
 import * as deadletters from "./views/deadletters.js";
 import * as exchanges from "./views/exchanges.js";
+import * as journal from "./views/journal.js";
 import { loginForm } from "./views/login.js";
 import * as overview from "./views/overview.js";
 import * as policies from "./views/policies.js";
@@ -29,6 +30,7 @@ const PAGES = {
   exchanges: ["Exchanges", exchanges.open],
   topology: ["Topology", topology.open],
   deadletters: ["Dead letters", deadletters.open],
+  journal: ["Journal", journal.open, "administrator", "test_api"],
   connections: ["Connections", connections.open],
   channels: ["Channels", channels.open],
   policies: ["Policies", policies.open],
@@ -59,8 +61,8 @@ function showLogin(text) {
 
 async function enter() {
   try {
-    const [me, list] = await Promise.all([api.get("whoami"), api.get("vhosts?columns=name")]);
-    frame = new Frame(me, list.map((vhost) => vhost.name));
+    const [me, list, extensions] = await Promise.all([api.get("whoami"), api.get("vhosts?columns=name"), api.get("extensions")]);
+    frame = new Frame(me, list.map((vhost) => vhost.name), extensions);
     frame.show();
   } catch (failure) {
     showLogin(failure.message);
@@ -68,8 +70,9 @@ async function enter() {
 }
 
 class Frame {
-  constructor(me, names) {
+  constructor(me, names, extensions) {
     this.me = me;
+    this.extensions = extensions;
     this.tags = [me.tags].flat().flatMap((tags) => String(tags).split(","));
     this.vhosts = names;
     this.vhost = "";
@@ -102,6 +105,11 @@ class Frame {
     return (including[tag] ?? [tag]).some((one) => this.tags.includes(one));
   }
 
+  // Whether a page is for this user and this broker, which may have been started with something that others do not have.
+  mayOpen([, , tag, extension]) {
+    return (!tag || this.is(tag)) && (!extension || this.extensions.some((one) => one[extension]));
+  }
+
   listVhosts(names) {
     this.vhosts = names;
     if (!names.includes(this.vhost)) this.vhost = "";
@@ -116,8 +124,8 @@ class Frame {
 
   show() {
     const { page, args } = current();
-    const [title, open] = PAGES[page] ?? PAGES.overview;
-    replace(this.nav, Object.entries(PAGES).filter(([, [, , tag]]) => !tag || this.is(tag)).map(([name, [text]]) =>
+    const [title, open] = PAGES[page] && this.mayOpen(PAGES[page]) ? PAGES[page] : PAGES.overview;
+    replace(this.nav, Object.entries(PAGES).filter(([, one]) => this.mayOpen(one)).map(([name, [text]]) =>
       h("a", { href: to(name), "aria-current": name === page ? "page" : null }, text)));
     this.nav.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     this.view?.close?.();
