@@ -28,6 +28,8 @@ struct Overwritten {
     bytes: Vec<u8>,
     /// The length of the file before.
     length: usize,
+    /// Where the write ended.
+    end: usize,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +44,7 @@ impl Contents {
         let length = self.bytes.len();
         let end = at + bytes.len();
         let before = self.bytes.get(at..end.min(length)).unwrap_or_default().to_vec();
-        self.unsynced.push(Overwritten { at, bytes: before, length });
+        self.unsynced.push(Overwritten { at, bytes: before, length, end });
         if length < end {
             self.bytes.resize(end, 0);
         }
@@ -52,22 +54,26 @@ impl Contents {
     fn set_len(&mut self, len: usize) {
         let length = self.bytes.len();
         let cut = self.bytes.get(len.min(length)..).unwrap_or_default().to_vec();
-        self.unsynced.push(Overwritten { at: len.min(length), bytes: cut, length });
+        let at = len.min(length);
+        self.unsynced.push(Overwritten { at, bytes: cut, length, end: at });
         self.bytes.resize(len, 0);
     }
 
     /// Undoes all that was not synced but for the first `kept` writes; of the last of these, what is behind `part` of 256.
     fn forget(&mut self, kept: usize, part: usize) {
         while self.unsynced.len() > kept {
-            let Some(Overwritten { at, bytes, length }) = self.unsynced.pop() else { break };
+            let Some(Overwritten { at, bytes, length, .. }) = self.unsynced.pop() else { break };
             self.bytes.resize(length, 0);
             self.bytes[at..at + bytes.len()].copy_from_slice(&bytes);
         }
-        if let Some(Overwritten { at, bytes, .. }) = self.unsynced.last() {
+        if let Some(&Overwritten { at, ref bytes, length, end }) = self.unsynced.last() {
             // None of it, all of it, and whatever is between are as likely.
-            let from = (bytes.len() + 1) * part / 256;
-            if let (Some(place), Some(before)) = (self.bytes.get_mut(at + from..at + bytes.len()), bytes.get(from..)) {
-                place.copy_from_slice(before);
+            let kept = at + (end - at + 1) * part / 256;
+            if let Some(before) = bytes.get(kept - at..) {
+                self.bytes[kept..at + bytes.len()].copy_from_slice(before);
+            }
+            if end > length {
+                self.bytes.truncate(kept.max(length));
             }
         }
         self.unsynced.clear();
@@ -259,6 +265,6 @@ mod tests {
             assert_eq!(contents(&again, "f"), found, "the seed decides");
         }
         let seen: Vec<_> = seen.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
-        assert_eq!(seen, ["abXYef", "abXYefghi", "abXdef", "abcdef"]);
+        assert_eq!(seen, ["abXYef", "abXYefg", "abXYefgh", "abXYefghi", "abXdef", "abcdef"]);
     }
 }

@@ -105,7 +105,7 @@ fn addresses() -> Vec<String> {
 /// No address answers somebody who has not said who they are, or who has no tag.
 #[test]
 fn every_address_wants_to_know_who_asks() {
-    let broker = Broker::start();
+    let broker = Broker::with_config("test_api = true");
     let guest = Http::guest(broker.http());
     guest.put("/api/users/none", &json!({"password": "p", "tags": ""})).is(201);
     let addresses = addresses();
