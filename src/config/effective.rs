@@ -198,6 +198,8 @@ mod tests {
         ("management.ssl.versions.1", "tlsv1.3"),
         ("websocket.allow_origins.1", "https://meadow.example"),
         ("test_api", "true"),
+        ("test_vhosts.pattern", "test-*"),
+        ("test_vhosts.template", "/"),
         ("clock", "virtual"),
         ("seed", "5"),
         ("faults", "/etc/leveret/faults.json"),

@@ -24,6 +24,10 @@ pub struct Testing {
     pub faults: Option<PathBuf>,
     /// Groups of findings that make the process end with another exit code.
     pub fail_on: Vec<String>,
+    /// Virtual hosts with such names are made when they are opened, and go with their last connection.
+    pub vhosts: Option<String>,
+    /// The virtual host that they begin as copies of.
+    pub vhost_template: Option<String>,
 }
 
 impl Testing {

@@ -181,6 +181,20 @@ impl Handshake {
         result.unwrap_or_else(|error| refuse(&error, class_method, out))
     }
 
+    /// The virtual host that this command wants to open, and for whom.
+    #[must_use]
+    pub fn opens<'a>(&'a self, command: &'a Command) -> Option<(&'a str, &'a Arc<str>)> {
+        match (self.state, command) {
+            (State::Opening, Command::Method(0, method)) => match &method.class {
+                AMQPClass::Connection(connection::AMQPMethod::Open(open)) => {
+                    Some((open.virtual_host.as_str(), &self.identity.as_ref()?.user.name))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// An attempt to log in; once for each.
     pub fn take_attempt(&mut self) -> Option<Attempt> {
         self.attempt.take()

@@ -74,8 +74,8 @@ pub use listener::{Address, Ends, Entrance, HTTPS, HTTPS_PROMETHEUS, Listening, 
 pub use outbox::Wire;
 pub use signals::{Hangup, stop_signal};
 pub use testing::{
-    Advance, AdvanceError, ClockView, EVENT_KEYS, Filter, Fire, Keep, Left, LeftInQueue, Open, Report, Saved, TestError, Unconfirmed,
-    Unsynced, values_of,
+    Advance, AdvanceError, ClockView, EVENT_KEYS, Filter, Fire, Keep, Left, LeftInQueue, Open, Report, Saved, TestError, Throwaway,
+    Unconfirmed, Unsynced, values_of,
 };
 pub use vhosts::ChangeError;
 
@@ -347,6 +347,10 @@ impl Server {
             definitions::set_up(&definitions, &shell).await?;
         }
         let handle = server.handle();
+        if let Some(pattern) = &shell.config.testing.vhosts {
+            let kind = Throwaway { pattern: faults::Pattern::new(pattern.as_str()), template: shell.config.testing.vhost_template.clone() };
+            handle.set_throwaway(Some(kind)).map_err(|error| StartError(format!("test_vhosts.template: {error}")))?;
+        }
         shell.tasks.spawn(definitions::reload(handle.on_reload(), definitions, Arc::clone(&shell)));
         if let Some(certificates) = &shell.certificates {
             handle.refresh(certificates);

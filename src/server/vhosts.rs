@@ -187,7 +187,8 @@ impl Admitted {
         *self.by_user.entry(Arc::clone(user)).or_default() += 1;
     }
 
-    fn remove(&mut self, vhost: &Arc<str>, user: &Arc<str>) {
+    /// Whether it was the last one of its virtual host.
+    fn remove(&mut self, vhost: &Arc<str>, user: &Arc<str>) -> bool {
         for (counts, key) in [(&mut self.by_vhost, vhost), (&mut self.by_user, user)] {
             if let Some(count) = counts.get_mut(key) {
                 *count -= 1;
@@ -196,6 +197,7 @@ impl Admitted {
                 }
             }
         }
+        !self.by_vhost.contains_key(vhost)
     }
 }
 
@@ -210,7 +212,10 @@ pub(super) struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(shell) = self.shell.upgrade() {
-            shell.admitted.lock().remove(&self.vhost, &self.user);
+            let was_last = shell.admitted.lock().remove(&self.vhost, &self.user);
+            if was_last {
+                shell.left_alone(&self.vhost);
+            }
         }
     }
 }

@@ -51,4 +51,17 @@ pub(super) const TESTING: &[Key] = &[
         |c, _, v| path(&mut c.testing.faults, v),
         |c| path_of(c.testing.faults.as_ref()),
     ),
+    key(
+        "test_vhosts.pattern",
+        "With `test_api`: virtual hosts with such names, in which `*` stands for anything, are made when somebody opens them, and go with \
+         their last connection.",
+        |c, _, v| some(&mut c.testing.vhosts, Ok(v.to_owned())),
+        |c| maybe(c.testing.vhosts.as_ref()),
+    ),
+    key(
+        "test_vhosts.template",
+        "The virtual host that these begin as copies of; empty where nothing is said.",
+        |c, _, v| some(&mut c.testing.vhost_template, Ok(v.to_owned())),
+        |c| maybe(c.testing.vhost_template.as_ref()),
+    ),
 ];

@@ -10,6 +10,7 @@ mod missed;
 mod settle;
 mod state;
 mod story;
+mod vhosts;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, State};
@@ -39,6 +40,7 @@ pub(super) fn routes(on: bool) -> Router<Api> {
         .merge(settle::routes())
         .merge(messages::routes())
         .merge(state::routes())
+        .merge(vhosts::routes())
 }
 
 /// Somebody who may test: an administrator.

@@ -31,12 +31,15 @@ enum About {
     User { name: String, password: Option<Vec<u8>> },
     /// Whether it may open this virtual host.
     Vhost { identity: Identity, vhost: Arc<str> },
+    /// A virtual host that has to be made before it is opened.
+    Throwaway { vhost: Arc<str>, user: Arc<str>, open: Command },
 }
 
 /// The same, found out.
 enum Found {
     User(Option<Identity>),
     Vhost(Arc<str>, Verdict),
+    Made(Command),
 }
 
 impl Asking {
@@ -58,6 +61,10 @@ impl Connection {
                         let verdict = authentication.may_open(&node, &identity, &vhost, ip).await;
                         Found::Vhost(vhost, verdict)
                     }
+                    About::Throwaway { vhost, user, open } => {
+                        shell.make_throwaway(&vhost, &user).await;
+                        Found::Made(open)
+                    }
                 }
             };
             let found = tokio::time::timeout_at(handshake_ends, found).await;
@@ -67,6 +74,7 @@ impl Connection {
             let mut admitted = shell.admitted.lock();
             let step = match found {
                 Found::User(identity) => handshake.authenticated(&shell.node(), identity, &mut out),
+                Found::Made(open) => handshake.command(&shell.node(), &*admitted, open, &mut out),
                 Found::Vhost(vhost, verdict) => handshake.authorised(&shell.node(), &*admitted, &vhost, verdict, &mut out),
             };
             let place = self.place(&step, &mut admitted);
@@ -135,6 +143,13 @@ impl Connection {
         let mut left = commands.drain(..);
         while let (Phase::Negotiating(handshake), None) = (&mut self.phase, &self.asking) {
             let Some(command) = left.next() else { break };
+            if let Some((vhost, user)) = handshake.opens(&command)
+                && self.shell.has_to_make(vhost)
+            {
+                let (vhost, user) = (vhost.into(), Arc::clone(user));
+                self.asking = Some(Asking::of(About::Throwaway { vhost, user, open: command }));
+                break;
+            }
             // Counted and admitted at once, or more than one could be the last.
             let mut admitted = self.shell.admitted.lock();
             let step = handshake.command(&self.shell.node(), &*admitted, command, &mut out);

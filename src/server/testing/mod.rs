@@ -5,6 +5,7 @@ mod crash;
 mod journal;
 mod lint;
 mod saved;
+mod throwaway;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub use clock::{Advance, AdvanceError, ClockView, Fire};
 pub use journal::{EVENT_KEYS, Filter, Left, LeftInQueue, Unconfirmed, values_of};
 pub use lint::Report;
 pub use saved::{Keep, Open, Saved};
+pub use throwaway::Throwaway;
 
 /// What is kept of it between requests.
 #[derive(Debug, Default)]
@@ -24,6 +26,9 @@ pub(super) struct Testing {
     moving: tokio::sync::Mutex<()>,
     /// What was saved to go back to, by name.
     saved: Mutex<BTreeMap<String, Arc<Saved>>>,
+    throwaways: Mutex<throwaway::Throwaways>,
+    /// Held by who makes such a virtual host, or takes it away.
+    making: tokio::sync::Mutex<()>,
 }
 
 /// Why a test does not get what it wants.

@@ -2,6 +2,7 @@
 
 mod clock;
 mod state;
+mod vhosts;
 
 use lapin::options::{BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
