@@ -20,6 +20,7 @@ pub mod recording;
 pub mod server;
 pub mod shovel;
 pub mod storage;
+pub mod telemetry;
 pub(crate) mod transcript;
 
 pub use embed::{Broker, Builder, Connector, QueueState, Stream};

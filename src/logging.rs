@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use leveret::config::logging::{Logging, Output};
 use leveret::server::LogControl;
+use leveret::telemetry::Logs;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -44,7 +45,7 @@ impl LogControl for Log {
 ///
 /// # Errors
 /// A file that cannot be opened.
-pub(crate) fn start(logging: &Logging) -> Result<Log, String> {
+pub(crate) fn start(logging: &Logging, collector: Option<Logs>) -> Result<Log, String> {
     let terminal = if logging.stdout { io::stdout().is_terminal() } else { io::stderr().is_terminal() };
     let console = if logging.stdout { BoxMakeWriter::new(io::stdout) } else { BoxMakeWriter::new(io::stderr) };
     let (console, level) = output(logging, logging.console, logging.colors.unwrap_or(terminal), console);
@@ -56,6 +57,12 @@ pub(crate) fn start(logging: &Logging) -> Result<Log, String> {
         outputs.push(output);
         levels.push(level);
         file = Some(opened);
+    }
+    if let Some(collector) = collector {
+        let all = Output { on: true, level: None, json: false };
+        let (filter, level) = reload::Layer::new(logging.filter(all));
+        outputs.push(collector.with_filter(filter).boxed());
+        levels.push(level);
     }
     tracing_subscriber::registry().with(outputs).init();
     Ok(Log { levels, file })

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use leveret::config::environment::Environment;
@@ -18,6 +19,9 @@ use leveret::server::{Address, Handle, Hangup, Server};
 use leveret::storage::{Directory, Disk, repair};
 use logging::Log;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// How long the end of the process waits for the last lines of the log to be sent to a collector.
+const LOG_GRACE: Duration = Duration::from_secs(2);
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -313,7 +317,8 @@ fn run_broker(serve: Serve) -> ExitCode {
         Err(error) => return fail(&error),
     };
     serve.complete(&mut config);
-    let log = match logging::start(&config.log) {
+    let (collector, exporter) = leveret::telemetry::logs(&config.opentelemetry, &config.node_name).unzip();
+    let log = match logging::start(&config.log, collector.clone()) {
         Ok(log) => log,
         Err(error) => return fail(&error),
     };
@@ -325,7 +330,14 @@ fn run_broker(serve: Serve) -> ExitCode {
     // tasks are long, and consumers get a tenth of the rate.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(1).build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve_until_signal(config, log)),
+        Ok(runtime) => runtime.block_on(async {
+            exporter.map(|exporter| tokio::spawn(exporter.run()));
+            let code = serve_until_signal(config, log).await;
+            if let Some(collector) = collector {
+                collector.outlet().flush(LOG_GRACE).await;
+            }
+            code
+        }),
         Err(error) => fail(&error),
     }
 }

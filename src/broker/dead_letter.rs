@@ -78,6 +78,9 @@ impl Broker {
         if self.journal.is_some() {
             self.journal_died(id, entry, reason);
         }
+        if let Some(spans) = &mut self.spans {
+            spans.ended(id, entry.position, reason.name());
+        }
         let Some(queue) = self.queues.get(id) else { return };
         let strategy = match &queue.effective.dead_lettering {
             Some(to) if to.at_least_once => Strategy::AtLeastOnce,

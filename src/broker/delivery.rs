@@ -65,6 +65,9 @@ impl Broker {
         if let Some(journal) = &mut self.journal {
             journal.enqueued(now, (id, &queue.name), entry.position, &entry.message);
         }
+        if let Some(spans) = &mut self.spans {
+            spans.enqueued((id, &queue.name), &entry);
+        }
         if queue.ready.is_empty()
             && queue.consumers.anyone_waiting()
             && let Some(consumer) = self.take_turn(id, effects)
@@ -199,6 +202,9 @@ impl Broker {
             let given =
                 Given { consumer_tag: Some(&consumer.tag), delivery_tag: tag, no_ack: consumer.no_ack, stays: queue.stream.is_some() };
             journal.given(self.now, client, (consumer.queue, &queue.name), &entry, &given);
+        }
+        if let Some(spans) = &mut self.spans {
+            spans.delivered(consumer.queue, entry.position, consumer.no_ack, || connection.opened.origin.name());
         }
         let to = Recipient { channel: consumer.channel, consumer_tag: consumer.tag.as_bytes(), frame_max: connection.opened.frame_max };
         let properties = delivered_properties(queue.kind, &entry, &self.settings.profile);

@@ -37,6 +37,7 @@ pub mod rights;
 mod routing;
 pub mod settings;
 mod snapshot;
+pub mod spans;
 pub mod terms;
 mod timers;
 mod topology;
@@ -62,6 +63,7 @@ use queue::{Consumer, ConsumerId, Entry, Queue, QueueId};
 use random::Random;
 use record::Records;
 use reports::Reports;
+use spans::Spans;
 use timers::Timers;
 
 pub use access::{Access, Permission, Subject};
@@ -257,6 +259,8 @@ pub struct Broker {
     reports: Reports,
     /// What happens to messages, while somebody wants to know it.
     journal: Option<Box<Journal>>,
+    /// What traced messages go through, while somebody collects that.
+    spans: Option<Box<Spans>>,
     /// What applies to a queue of which nothing special was asked.
     plain: Arc<Effective>,
     /// Working space of routing, kept for its allocation.
@@ -314,6 +318,7 @@ impl Broker {
             channels_elsewhere: ChannelCounts::default(),
             reports: Reports::default(),
             journal: None,
+            spans: None,
             plain,
             found: Vec::new(),
             log: Records::default(),

@@ -13,6 +13,7 @@ const KEYS: &[(&str, &str)] = &[
     ("RABBITMQ_LOG_BASE", "log.dir"),
     ("RABBITMQ_MNESIA_DIR", "data_dir"),
     ("LEVERET_DATA_DIR", "data_dir"),
+    ("OTEL_SERVICE_NAME", "opentelemetry.service_name"),
 ];
 
 /// What the variables for the listener set.
@@ -99,6 +100,7 @@ impl Environment {
                 environment.settings.push((name, key, value));
             }
         }
+        environment.collector(&variable);
         if let Some(value) = variable("RABBITMQ_LOGS") {
             environment.logs(&value);
         }
@@ -123,6 +125,20 @@ impl Environment {
         if let Some(base) = variable("RABBITMQ_MNESIA_BASE") {
             let dir = Path::new(&base).join(name).to_string_lossy().into_owned();
             self.settings.push(("RABBITMQ_MNESIA_BASE", "data_dir", dir));
+        }
+    }
+
+    /// Where every program of a machine may be told to send its telemetry. What cannot be done is no reason not to start.
+    fn collector(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+        const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let Some(endpoint) = variable(ENDPOINT) else { return };
+        if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return;
+        }
+        if endpoint.starts_with("http://") {
+            self.settings.push((ENDPOINT, "opentelemetry.endpoint", endpoint));
+        } else {
+            self.notes.push(format!("{ENDPOINT}: nothing is sent to {endpoint}, which is not http://host:port"));
         }
     }
 
@@ -254,6 +270,20 @@ mod tests {
 
     fn config(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Config {
         sources(files, variables).config().expect("a configuration")
+    }
+
+    #[test]
+    fn a_collector_may_be_anywhere() {
+        const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let said = |variables: &[(&str, &str)]| {
+            let environment = environment(variables).expect("nothing is refused");
+            (environment.settings, environment.notes)
+        };
+        let (settings, notes) = said(&[(ENDPOINT, "http://collector:4318")]);
+        assert_eq!((&settings[..], &notes[..]), (&[(ENDPOINT, "opentelemetry.endpoint", "http://collector:4318".to_owned())][..], &[][..]));
+        assert_eq!(said(&[(ENDPOINT, "http://collector:4318"), ("OTEL_SDK_DISABLED", "TRUE")]), (Vec::new(), Vec::new()));
+        let (settings, notes) = said(&[(ENDPOINT, "https://collector")]);
+        assert!(settings.is_empty() && notes.len() == 1, "{notes:?}");
     }
 
     #[test]

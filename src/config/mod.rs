@@ -9,6 +9,7 @@ mod http;
 mod ignored;
 mod keys;
 pub mod logging;
+mod opentelemetry;
 mod rotation;
 mod socket;
 mod sources;
@@ -35,6 +36,7 @@ use logging::Logging;
 
 pub use authentication::{AuthCache, AuthHttp, AuthOAuth2, ClientTls, NamedBackends};
 pub use http::HttpLimits;
+pub use opentelemetry::OpenTelemetry;
 pub use rotation::{Rotation, Schedule};
 pub use socket::TcpOptions;
 pub use sources::{FileError, Origin, Sources};
@@ -217,6 +219,7 @@ pub struct Config {
     /// By name: what their parameters would be.
     pub shovels: BTreeMap<String, Map<String, Json>>,
     pub testing: Testing,
+    pub opentelemetry: OpenTelemetry,
 }
 
 impl Default for Config {
@@ -298,6 +301,7 @@ impl Default for Config {
             rates_mode: RatesMode::default(),
             shovels: BTreeMap::new(),
             testing: Testing::default(),
+            opentelemetry: OpenTelemetry::default(),
         }
     }
 }

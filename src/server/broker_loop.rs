@@ -121,9 +121,10 @@ impl BrokerLoop {
         }
     }
 
-    /// From now on the node hears when memory in use has changed.
+    /// From now on the node hears when memory in use has changed, and of traced messages where it wants to.
     pub(super) fn watch_memory(&self, shell: &Arc<Shell>) {
         let _ = self.shell.set(Arc::downgrade(shell));
+        shell.tracing.iter().for_each(|_| self.state.lock().broker.keep_spans());
     }
 
     pub(super) fn vhost(&self) -> &str {
@@ -341,6 +342,7 @@ impl BrokerLoop {
                 let before = std::mem::replace(&mut state.memory, memory);
                 shell.queued.fetch_add(memory.wrapping_sub(before), Ordering::Relaxed);
                 self.ask_others(&mut state, shell);
+                shell.tracing.iter().for_each(|tracing| tracing.push(&self.vhost, state.broker.take_spans()));
             }
             drop(state);
             self.settle_inbox(freed);
@@ -409,6 +411,7 @@ impl BrokerLoop {
         let mut taken = std::mem::take(&mut state.taken);
         state.round += 1;
         state.broker.begin_round(state.round, self.safe.load(Ordering::Acquire));
+        state.broker.set_span_time(crate::telemetry::now);
         for submission in taken.drain(..) {
             let State { broker, effects, connections, told, watches, loading, .. } = &mut *state;
             match submission {

@@ -24,6 +24,7 @@ use crate::config::definitions::Definitions;
 use crate::node::handshake::Trusted;
 use crate::node::identity::Identity;
 use crate::node::{Node, Refusal};
+use crate::telemetry::Told;
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -47,6 +48,12 @@ impl Handle {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// What has become of spans, if there is a collector for them.
+    #[must_use]
+    pub fn spans_told(&self) -> Option<&Told> {
+        self.0.tracing.as_ref().map(|tracing| tracing.outlet.told())
     }
 
     /// The node as it is now.

@@ -6,6 +6,7 @@ mod authentication;
 mod broker_loop;
 mod channels;
 mod clock;
+mod collector;
 mod connection;
 mod control;
 mod definitions;
@@ -51,6 +52,7 @@ use attempts::Attempts;
 use authentication::Authentication;
 use broker_loop::{BrokerLoop, Keeper};
 use channels::Channels;
+use collector::Tracing;
 use control::Controls;
 use doors::Doors;
 use faults::Faults;
@@ -168,6 +170,8 @@ struct Shell {
     listening: Mutex<Vec<Listening>>,
     /// To be closed in the end.
     entrances: Mutex<Vec<Arc<Entrance>>>,
+    /// Where spans of traced messages go, where they do.
+    tracing: Option<Tracing>,
 }
 
 impl Shell {
@@ -281,6 +285,8 @@ impl Server {
         let controls = Controls::new(&config);
         let channels = Channels::new(&node);
         let node = Arc::new(node);
+        let tasks = Tasks::new();
+        let tracing = Tracing::start(&config, &settings, &tasks);
         let shell = Arc::new(Shell {
             settings,
             node_told: watch::Sender::new(Arc::clone(&node)),
@@ -310,7 +316,7 @@ impl Server {
             connections: AtomicUsize::new(0),
             ended: Notify::new(),
             stopping: AtomicBool::new(false),
-            tasks: Tasks::new(),
+            tasks,
             reload: watch::Sender::default(),
             certificates,
             started: SystemTime::now(),
@@ -322,6 +328,7 @@ impl Server {
             doors: Doors::default(),
             listening: Mutex::default(),
             entrances: Mutex::default(),
+            tracing,
             config,
         });
         // What has been started ends if the rest cannot be.
@@ -417,6 +424,7 @@ impl Server {
             tracing::warn!("connections did not close in time");
         }
         self.shell.stop_storage().await;
+        collector::flush(self.shell.tracing.as_ref()).await;
         self.shell.tasks.end();
         self.shell.tasks.gone().await;
         self.shell.recorder.iter().for_each(Recorder::finish);

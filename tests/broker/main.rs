@@ -18,6 +18,7 @@ mod paging;
 mod permissions;
 mod properties;
 mod simulation;
+mod spans;
 mod views;
 
 use std::path::{Path, PathBuf};

@@ -33,6 +33,7 @@ mod policies;
 mod queues;
 mod rates;
 mod service;
+mod telemetry;
 mod test_api;
 mod tokens;
 mod users;

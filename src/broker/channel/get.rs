@@ -64,6 +64,11 @@ impl Broker {
         if self.journal.is_some() {
             self.journal_got(at, id, &entry, &Given { consumer_tag: None, delivery_tag: tag, no_ack, stays: false });
         }
+        if let Some(mut spans) = self.spans.take() {
+            let name = || self.connection(at.connection).map_or_else(String::new, |connection| connection.opened.origin.name());
+            spans.delivered(id, entry.position, no_ack, name);
+            self.spans = Some(spans);
+        }
         let to = Recipient { channel: at.channel, consumer_tag: &[], frame_max };
         let properties = delivered_properties(kind, &entry, &self.settings.profile);
         let delivered = Delivered { message: &entry.message, properties: properties.as_deref(), redelivered: entry.redelivered };

@@ -204,6 +204,9 @@ impl Broker {
         if self.journal.is_some() {
             self.journal_way(at, mandatory, &message, targets);
         }
+        if self.spans.is_some() {
+            self.span_published(at, &message, targets.queues.len(), !targets.is_unroutable());
+        }
         self.sizes.add(message.body_len() as u64);
         let counters = match targets.source {
             Some(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.counters),

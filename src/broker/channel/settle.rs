@@ -78,6 +78,9 @@ impl Broker {
                     if self.journal.is_some() && !delivery.again {
                         self.journal_settled(at, &delivery, outcome == Outcome::Ack);
                     }
+                    if let (Some(spans), Outcome::Ack) = (&mut self.spans, outcome) {
+                        spans.ended(delivery.queue, delivery.entry.position, reason::ACK);
+                    }
                     let left = self.leave(&delivery, outcome, &mut credited);
                     if delivery.again {
                         self.release_entry(delivery.entry);
@@ -131,6 +134,9 @@ impl Broker {
                 if self.journal.is_some() {
                     self.journal_dropped(queue, &entry, reason::QUEUE_DELETED);
                 }
+                if let Some(spans) = &mut self.spans {
+                    spans.ended(queue, entry.position, reason::QUEUE_DELETED);
+                }
                 self.release_entry(entry);
                 continue;
             };
@@ -154,6 +160,9 @@ impl Broker {
             if let Some(journal) = &mut self.journal {
                 journal.requeued(self.now, at, (queue, &requeued_to.name), &entry);
             }
+            if let Some(spans) = &mut self.spans {
+                spans.requeued(queue, entry.position);
+            }
             if requeued_to.kind == QueueType::Quorum && requeued_to.effective.delivery_limit.is_none() {
                 self.write_end(queue, &entry);
                 let requeued_to = &mut self.queues[queue];
@@ -161,6 +170,9 @@ impl Broker {
                 let entry = requeued_to.ready.at_tail(entry);
                 if let Some(journal) = &mut self.journal {
                     journal.moved(queue, before, entry.position);
+                }
+                if let Some(spans) = &mut self.spans {
+                    spans.moved(queue, before, entry.position);
                 }
                 self.log.next_message();
                 Self::write_enqueue(&mut self.log, requeued_to, &entry);

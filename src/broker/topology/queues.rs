@@ -236,6 +236,9 @@ impl Broker {
     /// Drops the ready messages; returns how many.
     pub(in crate::broker) fn drop_ready(&mut self, id: QueueId, why: &'static str) -> usize {
         let dropped = self.queues[id].ready.len();
+        if let Some(spans) = &mut self.spans {
+            spans.dropped(id, why);
+        }
         let spans = self.queues[id].ready.take_spans();
         let were_on_disk = !spans.is_empty();
         for (level, span) in spans {

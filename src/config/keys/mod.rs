@@ -5,6 +5,7 @@ mod authentication;
 mod broker;
 mod listening;
 mod node;
+mod opentelemetry;
 mod shovels;
 mod testing;
 mod tls;
@@ -93,6 +94,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         node::DEFINITIONS,
         node::STATISTICS,
         shovels::SHOVELS,
+        opentelemetry::OPEN_TELEMETRY,
         testing::TESTING,
     ]
     .into_iter()

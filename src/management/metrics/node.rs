@@ -68,8 +68,15 @@ pub(super) const TOTALS: &[Metric<Scrape>] = &[
 ];
 
 /// What RabbitMQ has no name for.
-pub(super) const OWN: &[Metric<Scrape>] =
-    &[maybe(Kind::Gauge, "memory_used_bytes", "What counts against the memory high watermark", |s| Some(s.handle.memory().used))];
+pub(super) const OWN: &[Metric<Scrape>] = &[
+    maybe(Kind::Gauge, "memory_used_bytes", "What counts against the memory high watermark", |s| Some(s.handle.memory().used)),
+    maybe(Kind::Counter, "opentelemetry_spans_sent_total", "Spans that the OpenTelemetry collector has taken", |s| {
+        Some(s.handle.spans_told()?.sent())
+    }),
+    maybe(Kind::Counter, "opentelemetry_spans_dropped_total", "Spans that it has not, or that there was no room for", |s| {
+        Some(s.handle.spans_told()?.dropped())
+    }),
+];
 
 pub(super) const MEMORY: &[Metric<Scrape>] = &[
     maybe(Kind::Gauge, "memory_binary_heap_bytes", "Messages and their entries in queues and channels", |s| Some(s.sum.totals.memory)),
