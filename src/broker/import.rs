@@ -218,7 +218,10 @@ impl Broker {
                     None => self.with_default_type(flags, true, arguments.clone()),
                 };
                 let new = NewQueue { name: name.clone(), was_named: true, flags, owner: None, arguments };
-                self.create_queue(new, user).map(|_| ())
+                let id = self.create_queue(new, user)?;
+                // The time of x-expires begins, as when a client declares it.
+                self.note_used(id);
+                Ok(())
             }
             Declaration::Binding { source, destination, destination_kind, routing_key, arguments } => {
                 check_length("routing key", routing_key)?;

@@ -439,7 +439,10 @@ impl BrokerLoop {
                 Submission::Flushed(id, pending) => broker.handle(now, Input::Flushed(id, pending), effects),
                 Submission::Disconnected(id) => {
                     broker.handle(now, Input::Disconnected(id), effects);
-                    connections[id.index()] = None;
+                    // After a crash on demand nobody is left who could go.
+                    if let Some(place) = connections.get_mut(id.index()) {
+                        *place = None;
+                    }
                     freed.connections.push(id);
                 }
                 Submission::Stored(queues) => broker.handle(now, Input::Stored(&queues), effects),
