@@ -1,5 +1,5 @@
-//! Four problems of testing what uses a broker, and how a broker in the test solves each, without a sleep: retries with back-off, dead
-//! letters, a consumer that dies, a broker that restarts.
+//! Five problems of testing what uses a broker, and how a broker in the test solves each, without a sleep: retries with back-off, dead
+//! letters, a consumer that dies, a broker that restarts, a consumer that does not keep up.
 //!
 //! `cargo test --example testing`
 
@@ -175,5 +175,36 @@ async fn what_was_confirmed_survives_the_broker() -> Outcome {
         order.ack(BasicAckOptions::default()).await?;
     }
     broker.queue_until("/", "orders", |orders| (orders.ready, orders.unacked) == (0, 0)).await.ok_or("no virtual host")?;
+    Ok(())
+}
+
+/// A consumer that does not keep up: it holds no more than its prefetch, the queue takes no more than its bound and says so to the
+/// publisher, and whoever holds a job of a quorum queue for too long loses it to another.
+#[tokio::test]
+async fn a_slow_consumer_slows_publishers_and_loses_what_it_sits_on() -> Outcome {
+    let broker = Broker::builder().virtual_clock().test_api(true).start().await?;
+    let (_publisher, publishing) = channel(&broker).await?;
+    let bounds = [("x-queue-type", text("quorum")), ("x-max-length", AMQPValue::LongInt(3)), ("x-overflow", text("reject-publish"))];
+    declare(&publishing, "jobs", &bounds).await?;
+    let (_slow, working) = channel(&broker).await?;
+    let mut jobs = consume(&working, "jobs", 2).await?;
+    let mut taken = 0u64;
+    while publish(&publishing, "jobs", &taken.to_string()).await? {
+        taken += 1;
+    }
+    let held = broker.queue("/", "jobs").await.ok_or("no queue")?;
+    assert_eq!((held.unacked, held.ready), (2, taken - 2), "the rest waits in the queue, which is full");
+    assert_eq!(&*next(&mut jobs).await?.data, b"0");
+
+    // Half an hour later the consumer has not settled anything: it is cancelled, and its jobs are there for another.
+    let fired = broker.advance(Duration::from_secs(1801)).await?;
+    assert_eq!(fired.iter().map(|fire| fire.firing.what.name()).collect::<Vec<_>>(), ["consumer-timeout"]);
+    let (_other, rescuing) = channel(&broker).await?;
+    let mut rescued = consume(&rescuing, "jobs", 0).await?;
+    let first = next(&mut rescued).await?;
+    assert_eq!((&*first.data, first.redelivered), (&b"0"[..], true));
+    for _ in 1..taken {
+        next(&mut rescued).await?;
+    }
     Ok(())
 }
