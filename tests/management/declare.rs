@@ -117,12 +117,15 @@ fn what_is_no_message() {
 /// A full queue is a refusal, and an alarm is one that says when to try again.
 #[test]
 fn a_publish_that_is_not_taken_says_so() {
-    let broker = Broker::with_config("vm_memory_high_watermark.absolute = 1\n");
+    let broker = Broker::start();
     let http = Http::guest(broker.http());
     let full = json!({"arguments": {"x-max-length": 0, "x-overflow": "reject-publish"}});
     http.put("/api/queues/%2F/full", &full).is(201);
     let answer = publish(&http, "amq.default", "full", "m");
     answer.refuses(429, "too_many_requests", "Unable to publish message. Check queue limits.");
+    // Of another broker, where everything is too much.
+    let broker = Broker::with_config("vm_memory_high_watermark.absolute = 1\n");
+    let http = Http::guest(broker.http());
     http.put("/api/queues/%2F/q", &json!({})).is(201);
     // The first one fills the memory, the next is refused.
     publish(&http, "amq.default", "q", "m");

@@ -105,23 +105,25 @@ fn counts_are_right_at_once() {
 #[test]
 fn a_large_backlog_comes_once_and_in_order_and_does_not_fill_the_memory() {
     const MESSAGES: u64 = 200_000;
-    const MOST: u64 = 64 << 20;
+    /// Beside what an idle broker takes.
+    const MOST: u64 = 48 << 20;
     let home = Home::new();
     let broker = home.start();
+    let most = broker.resident("VmRSS:") + MOST;
     Raw::channel(&broker).declare("q", 2);
     fill(&broker, "", "q", 0..MESSAGES, 512);
-    assert!(broker.resident("VmHWM:") < MOST, "{} MiB while it fills", broker.resident("VmHWM:") >> 20);
+    assert!(broker.resident("VmHWM:") < most, "{} MiB while it fills", broker.resident("VmHWM:") >> 20);
     broker.end(End::Killed);
 
     let broker = home.start();
-    assert!(broker.resident("VmHWM:") < MOST, "{} MiB at the start", broker.resident("VmHWM:") >> 20);
+    assert!(broker.resident("VmHWM:") < most, "{} MiB at the start", broker.resident("VmHWM:") >> 20);
     let mut raw = Raw::channel(&broker);
     let half = drain(&mut raw, "q", MESSAGES / 2);
     assert!(half.into_iter().eq((0..MESSAGES / 2).map(|n| (n, false))), "in order, once each");
     drop(raw);
     // More arrives while the old is still on disk.
     fill(&broker, "", "q", MESSAGES..MESSAGES + 1000, 512);
-    assert!(broker.resident("VmHWM:") < MOST, "{} MiB in the middle", broker.resident("VmHWM:") >> 20);
+    assert!(broker.resident("VmHWM:") < most, "{} MiB in the middle", broker.resident("VmHWM:") >> 20);
     broker.end(End::Killed);
 
     let broker = home.start();
@@ -130,7 +132,7 @@ fn a_large_backlog_comes_once_and_in_order_and_does_not_fill_the_memory() {
     let rest = drain(&mut raw, "q", 101_000);
     assert!(rest.iter().map(|(n, _)| *n).eq(MESSAGES / 2..MESSAGES + 1000), "in order, once each");
     assert!(!rest[100_999].1, "what came last was not delivered before");
-    assert!(broker.resident("VmHWM:") < MOST, "{} MiB at the end", broker.resident("VmHWM:") >> 20);
+    assert!(broker.resident("VmHWM:") < most, "{} MiB at the end", broker.resident("VmHWM:") >> 20);
     assert_eq!(raw.declare("q", 2), 0);
     broker.end(End::InOrder);
     assert_eq!(Raw::channel(&home.start()).declare("q", 2), 0);
