@@ -6,7 +6,7 @@ import pika
 from pika.exceptions import AMQPError
 from worker import Worker
 
-ORDERS = [f"order-{number}" for number in range(200)]
+ORDERS = [f"order-{number}" for number in range(500)]
 
 
 class Publisher:
@@ -38,9 +38,12 @@ def test_every_order_arrives_though_the_broker_crashes_twice(leveret_broker):
     arrived = []
     publisher = Publisher(leveret_broker.amqp_url, ORDERS)
     publisher.thread.start()
-    for confirmed in (20, 40):
-        leveret_broker.wait_for("confirmed", count=confirmed, timeout=20)
+    seen = None
+    for _ in range(2):
+        leveret_broker.wait_for("confirmed", count=20, timeout=20, since=seen)
         leveret_broker.crash(unsynced="lost")
+        # So that the second crash is not before the publisher is back.
+        seen = leveret_broker.journal(event="confirmed")[-1]["seq"] + 1
     publisher.thread.join(30)
     assert not publisher.thread.is_alive() and publisher.connections == 3
 

@@ -60,7 +60,8 @@ class RestartTest {
       broker.waitFor(confirmed, "confirmed");
       broker.crash();
     }
-    assertTrue(connections.get(30, TimeUnit.SECONDS) >= 3);
+    // The second crash may come before the publisher is back from the first.
+    assertTrue(connections.get(30, TimeUnit.SECONDS) >= 2);
 
     var arrived = new ConcurrentLinkedQueue<String>();
     try (var shop = new Shop(broker)) {
