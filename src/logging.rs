@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use leveret::config::logging::{Logging, Output};
 use leveret::server::LogControl;
-use leveret::telemetry::Logs;
-use serde_json::{Map, Value};
-use tracing::field::{Field, Visit};
+use leveret::telemetry::{Fields, Logs};
+use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
@@ -90,9 +89,8 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut object = Fields(Map::new());
-        event.record(&mut object);
-        let Fields(mut object) = object;
+        let Fields { message, others: mut object } = Fields::of(event);
+        object.extend(message.map(|message| ("msg".to_owned(), message.into())));
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let level = match *event.metadata().level() {
@@ -103,40 +101,5 @@ where
         object.insert("level".to_owned(), level.into());
         object.insert("domain".to_owned(), event.metadata().target().replace("::", ".").into());
         writeln!(writer, "{}", Value::Object(object))
-    }
-}
-
-struct Fields(Map<String, Value>);
-
-impl Fields {
-    fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        let name = if field.name() == "message" { "msg" } else { field.name() };
-        self.0.insert(name.to_owned(), value.into());
-    }
-}
-
-impl Visit for Fields {
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
     }
 }

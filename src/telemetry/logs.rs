@@ -1,13 +1,11 @@
 //! The log as an output beside the console and the file.
 
-use std::fmt;
-
 use serde_json::{Map, Value as Json};
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use super::fields::Fields;
 use super::{Outlet, now};
 
 /// A line of the log.
@@ -40,8 +38,8 @@ impl Logs {
 
 impl<S: Subscriber> Layer<S> for Logs {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
+        let Fields { message, others: fields } = Fields::of(event);
+        let message = message.unwrap_or_default();
         let (severity, level) = match *event.metadata().level() {
             Level::TRACE => (1, "TRACE"),
             Level::DEBUG => (5, "DEBUG"),
@@ -50,49 +48,6 @@ impl<S: Subscriber> Layer<S> for Logs {
             Level::ERROR => (17, "ERROR"),
         };
         let target = event.metadata().target().to_owned();
-        let Fields { message, fields } = fields;
         self.0.push(Line { at: now(), severity, level, message, target, fields });
-    }
-}
-
-#[derive(Default)]
-struct Fields {
-    message: String,
-    fields: Map<String, Json>,
-}
-
-impl Fields {
-    fn put(&mut self, field: &Field, value: impl Into<Json>) {
-        self.fields.insert(field.name().to_owned(), value.into());
-    }
-}
-
-impl Visit for Fields {
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            self.message = format!("{value:?}");
-        } else {
-            self.put(field, format!("{value:?}"));
-        }
     }
 }

@@ -4,10 +4,12 @@
 //! What is told goes into a queue with a bound, and is counted and thrown away when that is full: nobody waits for a collector.
 
 mod exporter;
+mod fields;
 mod json;
 mod logs;
 
 pub use exporter::{Exporter, Outlet, Told};
+pub use fields::Fields;
 pub use json::Resource;
 pub use logs::Logs;
 
