@@ -8,10 +8,8 @@ use leveret::amqp::{basic, confirm, connection, exchange, queue, table, tx};
 use leveret::broker::journal::{Event, What};
 use leveret::broker::{Capabilities, ConnectionId, Input, Opened, Rights};
 
+use crate::client::{CLIENT, OTHER, ack, arguments, consume, delete, get, nack, text};
 use crate::core::{Core, publish};
-
-const CLIENT: ConnectionId = ConnectionId(0);
-const OTHER: ConnectionId = ConnectionId(1);
 
 fn journaled() -> Core {
     let mut core = Core::new(2);
@@ -34,18 +32,6 @@ fn shown(event: &Event) -> String {
     line
 }
 
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
-}
-
-fn arguments(entries: &[(&str, AMQPValue)]) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (key, value) in entries {
-        table.insert((*key).into(), value.clone());
-    }
-    table
-}
-
 /// To a queue, through the default exchange.
 fn message(queue: &str) -> Message {
     Message::new(b"", queue.as_bytes(), &[0, 0], b"body")
@@ -60,35 +46,12 @@ fn send_mandatory(core: &mut Core, queue: &str) {
     core.publish(CLIENT, vec![Command::Publish(1, publish)]);
 }
 
-fn consume(core: &mut Core, id: ConnectionId, queue: &str, no_ack: bool) {
-    let consume = basic::Consume { queue: queue.into(), consumer_tag: "tag".into(), no_ack, ..basic::Consume::default() };
-    core.method(id, AMQPClass::Basic(basic::AMQPMethod::Consume(consume)));
-}
-
-fn get(core: &mut Core, queue: &str) {
-    let get = basic::Get { queue: queue.into(), no_ack: false };
-    core.method(CLIENT, AMQPClass::Basic(basic::AMQPMethod::Get(get)));
-}
-
-fn ack(core: &mut Core, delivery_tag: u64) {
-    core.command(CLIENT, Command::Ack { channel: 1, delivery_tag, multiple: false });
-}
-
-fn nack(core: &mut Core, delivery_tag: u64, requeue: bool) {
-    core.command(CLIENT, Command::Nack { channel: 1, delivery_tag, multiple: false, requeue });
-}
-
 fn reject(core: &mut Core, delivery_tag: u64, requeue: bool) {
     core.command(CLIENT, Command::Reject { channel: 1, delivery_tag, requeue });
 }
 
 fn purge(core: &mut Core, queue: &str) {
     core.method(CLIENT, AMQPClass::Queue(queue::AMQPMethod::Purge(queue::Purge { queue: queue.into(), nowait: true })));
-}
-
-fn delete(core: &mut Core, queue: &str) {
-    let delete = queue::Delete { queue: queue.into(), ..queue::Delete::default() };
-    core.method(CLIENT, AMQPClass::Queue(queue::AMQPMethod::Delete(delete)));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod accounts;
 mod administrator;
 mod asking;
 mod bad_arguments;
+mod client;
 #[path = "../core/mod.rs"]
 mod core;
 mod coverage;

@@ -1,14 +1,12 @@
 //! What is told of messages whose publishers trace them: a span for each publish and for each queue that they were in, and nothing that
 //! is kept for ever.
 
-use leveret::amqp::{AMQPClass, AMQPValue, Command, FieldTable, Message, basic, properties, queue, table};
-use leveret::broker::ConnectionId;
+use leveret::amqp::{AMQPClass, AMQPValue, FieldTable, Message, properties, queue, table};
 use leveret::broker::spans::{FOLLOWED, Span, Work};
 
+use crate::client::{CLIENT, OTHER, ack, arguments, consume, delete, get, nack, text};
 use crate::core::{Core, publish};
 
-const CLIENT: ConnectionId = ConnectionId(0);
-const OTHER: ConnectionId = ConnectionId(1);
 const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const NOT_SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
@@ -19,18 +17,6 @@ fn traced() -> Core {
     core
 }
 
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
-}
-
-fn arguments(entries: &[(&str, AMQPValue)]) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (key, value) in entries {
-        table.insert((*key).into(), value.clone());
-    }
-    table
-}
-
 fn message(queue: &str, parent: &str) -> Message {
     let mut headers = Vec::new();
     table::put(&mut headers, b"traceparent", table::Value::String(parent.as_bytes()));
@@ -39,29 +25,6 @@ fn message(queue: &str, parent: &str) -> Message {
 
 fn send(core: &mut Core, queue: &str) {
     core.publish(CLIENT, vec![publish(message(queue, SAMPLED))]);
-}
-
-fn consume(core: &mut Core, id: ConnectionId, queue: &str, no_ack: bool) {
-    let consume = basic::Consume { queue: queue.into(), consumer_tag: "tag".into(), no_ack, ..basic::Consume::default() };
-    core.method(id, AMQPClass::Basic(basic::AMQPMethod::Consume(consume)));
-}
-
-fn get(core: &mut Core, queue: &str) {
-    let get = basic::Get { queue: queue.into(), no_ack: false };
-    core.method(CLIENT, AMQPClass::Basic(basic::AMQPMethod::Get(get)));
-}
-
-fn ack(core: &mut Core, delivery_tag: u64) {
-    core.command(CLIENT, Command::Ack { channel: 1, delivery_tag, multiple: false });
-}
-
-fn nack(core: &mut Core, delivery_tag: u64, requeue: bool) {
-    core.command(CLIENT, Command::Nack { channel: 1, delivery_tag, multiple: false, requeue });
-}
-
-fn delete(core: &mut Core, queue: &str) {
-    let delete = queue::Delete { queue: queue.into(), ..queue::Delete::default() };
-    core.method(CLIENT, AMQPClass::Queue(queue::AMQPMethod::Delete(delete)));
 }
 
 /// Each span in a word or two, since the last time.
