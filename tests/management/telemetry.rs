@@ -164,6 +164,19 @@ async fn a_traced_message_has_spans() {
 }
 
 /// What waits is sent before the process ends, which does not take the second in which more is gathered.
+/// The virtual host has another core then.
+#[tokio::test]
+async fn messages_are_traced_after_a_crash_on_demand_too() {
+    let collector = Collector::start();
+    let broker = Broker::with_config(&format!("{}\ntest_api = true\n", collector.config()));
+    Http::guest(broker.http()).post("/api/test/crash", &json!({})).ok();
+    let connection = connect(&broker).await;
+    let publisher = confirming(&connection).await;
+    publish_with(&publisher, "amq.direct", "nowhere", b"12345", traced("01")).await;
+    let spans = collector.await_spans(1);
+    assert_eq!(spans[0]["traceId"], TRACE);
+}
+
 #[tokio::test]
 async fn the_last_spans_and_lines_are_sent_at_the_end() {
     let collector = Collector::start();

@@ -37,6 +37,9 @@ impl Standing<'_> {
             journal.take(&self.broker_loop.vhost, &mut self.state.broker);
             journal.attach(&mut broker);
         }
+        if self.broker_loop.shell.get().and_then(Weak::upgrade).is_some_and(|shell| shell.tracing.is_some()) {
+            broker.keep_spans();
+        }
         let state = &mut *self.state;
         state.broker = broker;
         state.effects = Effects::default();
