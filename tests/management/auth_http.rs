@@ -43,15 +43,14 @@ pub(crate) fn login(broker: &Broker, name: &str, password: &str) -> Result<Raw, 
     raw.expect(wire::START);
     let all = [wire::start_ok(name, password), wire::tune_ok(2047, 131_072, 0), wire::open(), wire::channel_open(1)];
     raw.send(&all.concat());
-    let mut frame = raw.next().expect("an answer");
-    if frame.id() == wire::TUNE {
-        frame = raw.next().expect("an answer");
+    // Refused at any point: what was let in may expire before its channel is open.
+    for id in [wire::TUNE, wire::OPEN_OK, wire::CHANNEL_OPEN_OK] {
+        let frame = raw.next().expect("an answer");
+        if frame.id() == wire::CLOSE {
+            return Err(Close::of(&frame).text);
+        }
+        assert_eq!(frame.id(), id);
     }
-    if frame.id() == wire::CLOSE {
-        return Err(Close::of(&frame).text);
-    }
-    assert_eq!(frame.id(), wire::OPEN_OK);
-    raw.expect(wire::CHANNEL_OPEN_OK);
     Ok(raw)
 }
 
