@@ -120,7 +120,7 @@ impl Client {
 }
 
 /// A place on this machine where AMQP as it is becomes frames: messages of several, each of this many bytes, with pings between them.
-fn tunnel(broker: SocketAddr, portion: usize) -> SocketAddr {
+pub(crate) fn tunnel(broker: SocketAddr, portion: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     thread::spawn(move || {

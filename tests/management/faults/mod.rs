@@ -4,6 +4,7 @@ mod connections;
 mod consumers;
 mod frames;
 mod handshakes;
+mod layered;
 mod node;
 mod publishers;
 mod rules;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Faulty, hears_nothing, publish};
 use crate::support::raw::Raw;
-use crate::support::wire;
+use crate::support::{eventually, wire};
 
 fn reason(frame: &crate::support::raw::Frame) -> String {
     String::from_utf8(frame.arguments()[1..].to_vec()).expect("text")
@@ -81,4 +81,31 @@ fn a_disk_that_fails_blocks_publishers_until_it_works_again() {
     }
     let mut raw = confirming(&faulty);
     assert_eq!(raw.declare("durable", 2), 2);
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_makes_deliveries_wait() {
+    let faulty = Faulty::start();
+    let mut raw = confirming(&faulty);
+    let backlog = wire::publish_persistent(1, "", "durable", &[b'x'; 1000]).repeat(1000);
+    raw.send(&backlog);
+    let mut confirmed = 0;
+    while confirmed < 1000 {
+        confirmed = wire::delivery_tag(raw.expect(wire::ACK).arguments());
+    }
+    // Then they are on the disk alone.
+    assert_eq!(faulty.http.post("/api/test/crash", &json!({})).status, 200);
+    let rule = faulty.add(&json!({"action": {"kind": "fail-disk", "on": ["read"]}}));
+    let mut raw = Raw::channel(&faulty.broker);
+    raw.send(&wire::consume(1, "durable", 0));
+    raw.expect(wire::CONSUME_OK);
+    let text = "messages cannot be read, which is tried again: ";
+    eventually("somebody is told", || faulty.broker.log().contains(text).then_some(()));
+    hears_nothing(&mut raw);
+    assert!(faulty.hits(rule) >= 1);
+    faulty.remove(rule);
+    for tag in 1..=1000 {
+        let delivery = raw.delivery();
+        assert_eq!((delivery.tag, delivery.body.len()), (tag, 1000));
+    }
 }
