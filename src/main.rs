@@ -3,7 +3,9 @@
 mod logfile;
 mod logging;
 mod notify;
+mod stdin;
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -193,6 +195,9 @@ struct Serve {
     /// File, or directory for one, to record every frame of every connection in
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Stop when standard input is at its end: when whoever holds the other end of the pipe closes it, or dies
+    #[arg(long)]
+    until_stdin_closes: bool,
     /// Log level: error, warning, info, debug, trace or none [default: info]
     #[arg(long, value_name = "LEVEL", value_parser = log_level)]
     log: Option<String>,
@@ -316,6 +321,7 @@ fn run_broker(serve: Serve) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
+    let until_stdin_closes = serve.until_stdin_closes;
     serve.complete(&mut config);
     let (collector, exporter) = leveret::telemetry::logs(&config.opentelemetry, &config.node_name).unzip();
     let log = match logging::start(&config.log, collector.clone()) {
@@ -332,7 +338,7 @@ fn run_broker(serve: Serve) -> ExitCode {
     match runtime {
         Ok(runtime) => runtime.block_on(async {
             exporter.map(|exporter| tokio::spawn(exporter.run()));
-            let code = serve_until_signal(config, log).await;
+            let code = serve_until_told(config, log, until_stdin_closes).await;
             if let Some(collector) = collector {
                 collector.outlet().flush(LOG_GRACE).await;
             }
@@ -351,7 +357,7 @@ fn raise_file_limit() {
     }
 }
 
-async fn serve_until_signal(config: Config, log: Log) -> ExitCode {
+async fn serve_until_told(config: Config, log: Log, until_stdin_closes: bool) -> ExitCode {
     let pid_file = config.pid_file.clone();
     let hangup = match Hangup::catch() {
         Ok(hangup) => hangup,
@@ -369,6 +375,10 @@ async fn serve_until_signal(config: Config, log: Log) -> ExitCode {
     // Before anybody is told that the broker is there, and may ask it to stop.
     let stopped = match leveret::server::stop_signal() {
         Ok(stopped) => stopped,
+        Err(error) => return fail(&error),
+    };
+    let stdin_closed = match until_stdin_closes.then(stdin::closed).transpose() {
+        Ok(closed) => async { if let Some(closed) = closed { closed.await } else { pending().await } },
         Err(error) => return fail(&error),
     };
     let handle = server.handle();
@@ -400,6 +410,7 @@ async fn serve_until_signal(config: Config, log: Log) -> ExitCode {
     tokio::select! {
         () = stopped => {}
         () = handle.asked_to_stop() => {}
+        () = stdin_closed => {}
     }
     manager.stopping();
     let fail_on = handle.config().testing.fail_on.clone();

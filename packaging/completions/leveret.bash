@@ -7,7 +7,7 @@ _leveret_ctl_commands() {
 
 _leveret() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} word command=
-    local serve='--amqp --amqps --tls --unix --http --https --metrics --data-dir --in-memory --config --compat --test-api --clock --faults --fail-on --ready-file --record --log'
+    local serve='--amqp --amqps --tls --unix --http --https --metrics --data-dir --in-memory --config --compat --test-api --clock --faults --fail-on --ready-file --record --until-stdin-closes --log'
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
         serve | config | repair | conformance | record | replay | ctl | help) command=$word && break ;;

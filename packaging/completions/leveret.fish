@@ -33,6 +33,7 @@ complete -c leveret -n "$serving" -x -l fail-on -a 'leaks deprecated unroutable 
 complete -c leveret -n "$serving" -x -l compat -a 'permissive 3.13 4.0 4.1 4.3' -d 'Release of RabbitMQ'
 complete -c leveret -n "$serving" -r -F -l ready-file -d 'File to write once the broker serves'
 complete -c leveret -n "$serving" -r -F -l record -d 'File or directory to record all frames in'
+complete -c leveret -n "$serving" -l until-stdin-closes -d 'Stop when standard input is at its end'
 complete -c leveret -n "$serving" -x -l log -a 'error warning info debug trace none' -d 'Log level'
 
 complete -c leveret -n "__fish_seen_subcommand_from config" -r -F -l check -d 'Only say what is wrong with a file'

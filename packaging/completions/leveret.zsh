@@ -23,6 +23,7 @@ _leveret() {
         '--compat[release of RabbitMQ]:profile:(permissive 3.13 4.0 4.1 4.3)'
         '--ready-file[file to write once the broker serves]:file:_files'
         '--record[file or directory to record all frames in]:file:_files'
+        '--until-stdin-closes[stop when standard input is at its end]'
         '--log[log level]:level:(error warning info debug trace none)'
         '(- *)'{-h,--help}'[list the options]'
     )

@@ -1,10 +1,12 @@
-//! SIGTERM and SIGINT: connections are closed with 320, the process ends with 0, whatever clients do.
+//! SIGTERM, SIGINT, the end of standard input: connections are closed with 320, the process ends with 0, whatever clients do.
 
+use std::io::Write;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use futures_lite::StreamExt;
 
-use crate::support::broker::Broker;
+use crate::support::broker::{Broker, Scratch, leveret};
 use crate::support::client;
 use crate::support::eventually;
 use crate::support::raw::{Close, Raw};
@@ -97,6 +99,40 @@ fn no_one_new_is_served_while_it_stops() {
         late.send_regardless(wire::HEADER);
         assert_eq!(late.next(), None);
     }
+}
+
+#[test]
+fn it_stops_when_its_standard_input_closes() {
+    let (broker, mut held) = Broker::until_stdin_closes();
+    let mut raw = Raw::channel(&broker);
+    // What is written there is nothing to it.
+    held.write_all(&[b'\n'; 10_000]).expect("somebody who reads");
+    raw.round_trip_on_new_queue("q");
+    let asked = Instant::now();
+    drop(held);
+    assert_eq!(raw.closed().code, 320);
+    drop(raw);
+    ends_with_0_in_5_seconds(broker, asked);
+}
+
+#[test]
+fn a_signal_does_not_wait_for_its_standard_input() {
+    let (broker, _held) = Broker::until_stdin_closes();
+    let asked = Instant::now();
+    broker.signal("TERM");
+    ends_with_0_in_5_seconds(broker, asked);
+}
+
+#[test]
+fn without_standard_input_it_stops_at_once() {
+    let scratch = Scratch::new();
+    let ready = scratch.path("ready.json");
+    let mut command = leveret();
+    command.args(["--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--until-stdin-closes", "--ready-file"]).arg(&ready);
+    command.env("XDG_RUNTIME_DIR", scratch.path(""));
+    let output = command.stdin(Stdio::null()).output().expect("the broker runs");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(ready.exists(), "it has served");
 }
 
 #[tokio::test]

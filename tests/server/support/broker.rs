@@ -1,6 +1,7 @@
 //! A broker process on a free port, killed when the test is done with it, also by a panic.
 
 use std::fs;
+use std::io::{self, PipeWriter};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -109,7 +110,7 @@ impl Home {
 
     /// Serving AMQP at this address.
     pub(crate) fn start_at(&self, amqp: SocketAddr) -> Broker {
-        Broker::launch_at(self.settle(leveret()), Arc::clone(&self.scratch), &amqp.to_string())
+        Broker::launch_at(self.settle(leveret()), Arc::clone(&self.scratch), &amqp.to_string(), Stdio::null())
     }
 
     /// With a command that ends up as the broker's.
@@ -135,17 +136,25 @@ impl Broker {
 
     /// Adds to a command line what makes it a test's broker, and waits until it serves.
     pub(crate) fn launch(command: Command, scratch: impl Into<Arc<Scratch>>) -> Self {
-        Self::launch_at(command, scratch.into(), "127.0.0.1:0")
+        Self::launch_at(command, scratch.into(), "127.0.0.1:0", Stdio::null())
     }
 
-    fn launch_at(mut command: Command, scratch: Arc<Scratch>, amqp: &str) -> Self {
+    /// One that stops at the end of its standard input, with the other end of the pipe.
+    pub(crate) fn until_stdin_closes() -> (Self, PipeWriter) {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let mut command = leveret();
+        command.arg("--until-stdin-closes");
+        (Self::launch_at(command, Arc::new(Scratch::new()), "127.0.0.1:0", reader.into()), writer)
+    }
+
+    fn launch_at(mut command: Command, scratch: Arc<Scratch>, amqp: &str, stdin: Stdio) -> Self {
         let ready = scratch.path("ready.json");
         let _ = fs::remove_file(&ready);
         let log = fs::File::create(scratch.path("log")).expect("a log file");
         command.args(["--amqp", amqp, "--http", "127.0.0.1:0", "--ready-file"]).arg(&ready);
         // For what it leaves there when it is killed.
         command.env("XDG_RUNTIME_DIR", scratch.path(""));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.stdin(stdin).stdout(Stdio::null()).stderr(log);
         let mut child = command.spawn().expect("the broker starts");
         let text = eventually("the broker serves", || {
             let ended = child.try_wait().expect("the state of a child");
