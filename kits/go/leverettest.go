@@ -50,7 +50,8 @@ func Start(t testing.TB, options ...string) *Broker {
 	}
 	scratch := t.TempDir()
 	readyFile := filepath.Join(scratch, "ready.json")
-	arguments := append([]string{"serve", "--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--test-api", "--ready-file", readyFile}, options...)
+	arguments := append([]string{"serve", "--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--test-api", "--ready-file", readyFile,
+		"--until-stdin-closes"}, options...)
 	if !strings.Contains(strings.Join(options, " "), "--clock") {
 		arguments = append(arguments, "--clock", "virtual")
 	}
@@ -66,6 +67,10 @@ func Start(t testing.TB, options ...string) *Broker {
 	}
 	defer log.Close()
 	broker.command.Stderr = log
+	// Nothing is ever written to the pipe: it closes when this process ends, however it does, and the broker ends with it.
+	if _, err := broker.command.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
 	// What configures brokers elsewhere on this machine is not meant for this one.
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "RABBITMQ_") && !strings.HasPrefix(variable, "LEVERET_") {
@@ -118,6 +123,11 @@ func (b *Broker) stop(ended <-chan struct{}) {
 		<-ended
 	}
 	b.client.CloseIdleConnections()
+}
+
+// PID is the number of its process.
+func (b *Broker) PID() int {
+	return b.command.Process.Pid
 }
 
 // Log is what it has logged so far.

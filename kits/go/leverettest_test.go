@@ -1,8 +1,15 @@
 package leverettest_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -135,4 +142,72 @@ func TestWhatDoesNotComeAboutSaysWhy(t *testing.T) {
 	if !strings.Contains(broker.Log(), "started TCP listener") {
 		t.Fatal(broker.Log())
 	}
+}
+
+// Which part of TestBrokersEndWithTheProcessThatIsKilled a process plays.
+const starterVariable = "LEVERETTEST_STARTS_TWO"
+
+func TestBrokersEndWithTheProcessThatIsKilled(t *testing.T) {
+	type broker struct {
+		PID int
+		URL string
+	}
+	if os.Getenv(starterVariable) != "" {
+		var brokers []broker
+		for range 2 {
+			started := leverettest.Start(t)
+			brokers = append(brokers, broker{started.PID(), started.AMQPURL})
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(brokers); err != nil {
+			t.Fatal(err)
+		}
+		select {}
+	}
+	starter := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
+	starter.Env = append(os.Environ(), starterVariable+"=1", "TMPDIR="+t.TempDir())
+	told, err := starter.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := starter.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var brokers []broker
+	err = json.NewDecoder(told).Decode(&brokers)
+	for _, each := range brokers {
+		defer func() { _ = syscall.Kill(each.PID, syscall.SIGKILL) }()
+	}
+	if err == nil {
+		// Halted, it would keep the first one's pipe open if it had been given it.
+		err = syscall.Kill(brokers[1].PID, syscall.SIGSTOP)
+	}
+	_ = starter.Process.Kill()
+	_ = starter.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, brokers[0].URL)
+	if err := syscall.Kill(brokers[1].PID, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, brokers[1].URL)
+}
+
+// refuses waits until nobody serves there.
+func refuses(t *testing.T, amqpURL string) {
+	t.Helper()
+	parsed, err := url.Parse(amqpURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
+		connection, err := net.Dial("tcp", parsed.Host)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return
+		}
+		if err == nil {
+			connection.Close()
+		}
+	}
+	t.Fatal(parsed.Host + " still serves")
 }

@@ -56,8 +56,9 @@ export async function startLeveret({options = [], clock = 'virtual'} = {}) {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(RABBITMQ|LEVERET)_/.test(name)))
   const child = spawn(
     binary(),
-    ['serve', '--amqp', '127.0.0.1:0', '--http', '127.0.0.1:0', '--test-api', '--clock', clock, '--ready-file', ready, ...options],
-    {env, stdio: ['ignore', 'ignore', log]},
+    ['serve', '--amqp', '127.0.0.1:0', '--http', '127.0.0.1:0', '--test-api', '--clock', clock, '--ready-file', ready, '--until-stdin-closes', ...options],
+    // Nothing is ever written to the pipe: it closes when this process ends, however it does, and the broker ends with it.
+    {env, stdio: ['pipe', 'ignore', log]},
   )
   closeSync(log)
   const ended = new Promise((resolve) => {
@@ -85,16 +86,12 @@ export class Leveret {
   #ended
   #scratch
   #base
-  #atExit
 
   constructor(child, ended, scratch, {amqp, http}) {
     this.#child = child
     this.#ended = ended
     this.#scratch = scratch
     this.#base = `http://${http}`
-    // A run that ends without stop() takes it along.
-    this.#atExit = () => child.kill('SIGKILL')
-    process.once('exit', this.#atExit)
     /** @type {string} */
     this.amqpUrl = `amqp://${CREDENTIALS}@${amqp}/%2F`
     /** @type {string} */
@@ -115,7 +112,6 @@ export class Leveret {
     const late = setTimeout(() => this.#child.kill('SIGKILL'), STOP_MS)
     const how = await this.#ended
     clearTimeout(late)
-    process.removeListener('exit', this.#atExit)
     rmSync(this.#scratch, {recursive: true, force: true})
     return how
   }

@@ -1,5 +1,12 @@
 // What the kit promises, tried with amqplib.
 import assert from 'node:assert/strict'
+import {spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {mkdtempSync, rmSync} from 'node:fs'
+import {connect} from 'node:net'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {setTimeout as delay} from 'node:timers/promises'
 import {after, before, beforeEach, test} from 'node:test'
 import amqplib from 'amqplib'
 import {LeveretError, NotInTime, startLeveret} from 'leveret'
@@ -115,4 +122,49 @@ test('a broker of its own, and one that does not start', async () => {
   assert.match(own.log(), /started TCP listener/)
   assert.equal(await own.stop(), 0)
   await assert.rejects(startLeveret({options: ['--no-such-option']}), /--no-such-option/)
+})
+
+const STARTS_TWO = `
+  import {startLeveret} from 'leveret'
+  const brokers = [await startLeveret(), await startLeveret()]
+  console.log(JSON.stringify(brokers.map(({pid, amqpUrl}) => ({pid, port: new URL(amqpUrl).port}))))
+`
+
+async function refuses({port}) {
+  for (const deadline = Date.now() + 20_000; Date.now() < deadline; await delay(5)) {
+    const socket = connect(port, '127.0.0.1')
+    const refused = await once(socket, 'connect').then(() => false, ({code}) => code === 'ECONNREFUSED')
+    socket.destroy()
+    if (refused) return true
+  }
+  return false
+}
+
+test('brokers end with the process that is killed', async () => {
+  const scratch = mkdtempSync(join(tmpdir(), 'leveret-test-'))
+  const starter = spawn(process.execPath, ['--input-type=module', '--eval', STARTS_TWO], {
+    env: {...process.env, TMPDIR: scratch},
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let brokers = []
+  try {
+    brokers = JSON.parse((await once(starter.stdout, 'data'))[0])
+    const [first, second] = brokers
+    // Halted, it would keep the first one's pipe open if it had been given it.
+    process.kill(second.pid, 'SIGSTOP')
+    starter.kill('SIGKILL')
+    assert.ok(await refuses(first), 'the first one is there')
+    process.kill(second.pid, 'SIGCONT')
+    assert.ok(await refuses(second), 'the second one is there')
+  } finally {
+    starter.kill('SIGKILL')
+    for (const {pid} of brokers) {
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {
+        // It is gone, as it should be.
+      }
+    }
+    rmSync(scratch, {recursive: true, force: true})
+  }
 })

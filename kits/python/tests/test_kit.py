@@ -1,7 +1,12 @@
 """What the fixtures and the object promise, tried with pika."""
 
+import contextlib
+import json
 import os
+import select
 import signal
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 
 import pika
@@ -148,6 +153,39 @@ def test_brokers_of_their_own_with_options(tmp_path, monkeypatch):
         os.kill(other.pid, signal.SIGKILL)
     assert one.stop() == 0
     assert other.stop() == -signal.SIGKILL
+
+
+PATIENCE = 20
+STARTS_TWO = """
+import json, signal
+from leveret import Leveret
+brokers = [Leveret(), Leveret()]
+print(json.dumps([broker.pid for broker in brokers]), flush=True)
+signal.pause()
+"""
+
+
+def test_brokers_end_with_the_process_that_is_killed(tmp_path):
+    def ended(broker):
+        return select.select([broker], [], [], PATIENCE)[0] == [broker]
+
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", STARTS_TWO], env=environment, stdout=subprocess.PIPE) as starter:
+        try:
+            first, second = (os.pidfd_open(pid) for pid in json.loads(starter.stdout.readline()))
+            # Halted, it would keep the first one's pipe open if it had been given it.
+            signal.pidfd_send_signal(second, signal.SIGSTOP)
+        finally:
+            starter.kill()
+    try:
+        assert ended(first)
+        signal.pidfd_send_signal(second, signal.SIGCONT)
+        assert ended(second)
+    finally:
+        for broker in (first, second):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(broker, signal.SIGKILL)
+            os.close(broker)
 
 
 def test_what_does_not_start_says_why(tmp_path, monkeypatch):

@@ -68,14 +68,15 @@ class Leveret:
         ready_path = Path(self._scratch.name) / "ready.json"
         command = [
             executable or binary(), "serve", "--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0",
-            "--test-api", "--clock", clock, "--ready-file", str(ready_path), *map(str, options),
+            "--test-api", "--clock", clock, "--ready-file", str(ready_path), "--until-stdin-closes", *map(str, options),
         ]
         # What configures brokers elsewhere on this machine is not meant for this one.
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "LEVERET_"))}
         try:
             with open(self.log_path, "wb") as log:
+                # Nothing is ever written to the pipe: it closes when this process ends, however it does, and the broker ends with it.
                 self._process = subprocess.Popen(
-                    command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
+                    command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
         except OSError as error:
             self._scratch.cleanup()
             raise StartError(f"cannot start {command[0]}: {error}") from None
@@ -135,6 +136,7 @@ class Leveret:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        self._process.stdin.close()
         self._scratch.cleanup()
         return self._process.returncode
 

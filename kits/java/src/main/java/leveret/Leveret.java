@@ -47,13 +47,13 @@ public final class Leveret implements AutoCloseable {
     scratch = Files.createTempDirectory("leveret-");
     var readyFile = scratch.resolve("ready.json");
     var command = new ArrayList<>(List.of(binary(), "serve", "--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--test-api",
-        "--ready-file", readyFile.toString()));
+        "--ready-file", readyFile.toString(), "--until-stdin-closes"));
     command.addAll(Arrays.asList(options));
     if (!command.contains("--clock")) {
       command.addAll(List.of("--clock", "virtual"));
     }
+    // Standard input is a pipe to which nothing is ever written: it closes when this process ends, however it does, and the broker ends with it.
     var builder = new ProcessBuilder(command)
-        .redirectInput(new java.io.File("/dev/null"))
         .redirectOutput(ProcessBuilder.Redirect.DISCARD)
         .redirectError(scratch.resolve("log").toFile());
     // What configures brokers elsewhere on this machine is not meant for this one.

@@ -5,21 +5,32 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
 
 import com.rabbitmq.client.AMQP.BasicProperties;
 import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;
 import com.rabbitmq.client.ConnectionFactory;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.net.ConnectException;
+import java.net.InetAddress;
+import java.net.Socket;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
+import org.junit.jupiter.api.io.TempDir;
 
 class LeveretTest {
   @RegisterExtension
@@ -131,6 +142,56 @@ class LeveretTest {
     }
     var failure = assertThrows(IllegalStateException.class, () -> Leveret.start("--no-such-option"));
     assertTrue(failure.getMessage().contains("--no-such-option"), failure.getMessage());
+  }
+
+  /** A program that starts two brokers, says which, and waits to be killed. */
+  static final class StartsTwo {
+    public static void main(String[] arguments) throws InterruptedException {
+      var brokers = List.of(Leveret.start(), Leveret.start());
+      System.out.println(Json.write(brokers.stream().map(broker -> Map.of("pid", broker.pid(), "port", (long) broker.port())).toList()));
+      new CountDownLatch(1).await();
+    }
+  }
+
+  @Test
+  void brokersEndWithTheProcessThatIsKilled(@TempDir Path scratch) throws Exception {
+    var command = new ArrayList<>(List.of(System.getProperty("java.home") + "/bin/java", "-cp", System.getProperty("java.class.path"),
+        "-Djava.io.tmpdir=" + scratch));
+    Optional.ofNullable(System.getProperty("leveret.binary")).ifPresent(binary -> command.add("-Dleveret.binary=" + binary));
+    command.add(StartsTwo.class.getName());
+    var starter = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+    List<Map<String, Object>> brokers = new ArrayList<>();
+    try {
+      var told = new BufferedReader(new InputStreamReader(starter.getInputStream(), StandardCharsets.UTF_8)).readLine();
+      ((List<?>) Json.read(told)).forEach(broker -> brokers.add(Leveret.object(broker)));
+      // Halted, it would keep the first one's pipe open if it had been given it.
+      signal("STOP", brokers.get(1));
+      starter.destroyForcibly().waitFor();
+      awaitRefusal(brokers.get(0));
+      signal("CONT", brokers.get(1));
+      awaitRefusal(brokers.get(1));
+    } finally {
+      starter.destroyForcibly();
+      brokers.forEach(broker -> ProcessHandle.of((Long) broker.get("pid")).ifPresent(ProcessHandle::destroyForcibly));
+    }
+  }
+
+  private static void signal(String name, Map<String, Object> broker) throws Exception {
+    assertEquals(0, new ProcessBuilder("kill", "-" + name, broker.get("pid").toString()).inheritIO().start().waitFor());
+  }
+
+  /** Until nobody serves at its port. */
+  private static void awaitRefusal(Map<String, Object> broker) throws Exception {
+    var port = Math.toIntExact((Long) broker.get("port"));
+    var deadline = System.nanoTime() + Duration.ofSeconds(20).toNanos();
+    while (System.nanoTime() < deadline) {
+      try (var socket = new Socket(InetAddress.getLoopbackAddress(), port)) {
+        Thread.sleep(5);
+      } catch (ConnectException e) {
+        return;
+      }
+    }
+    fail("port " + port + " still serves");
   }
 
   @Test
