@@ -101,12 +101,14 @@ impl Message {
 
     fn marked(exchange: &[u8], routing_key: &[u8], properties: &[u8], body: &[u8], marks: Marks) -> Self {
         let mut blob = Vec::with_capacity(HEAD + exchange.len() + routing_key.len() + properties.len() + body.len());
-        blob.extend_from_slice(&u32::try_from(properties.len()).unwrap_or(u32::MAX).to_le_bytes());
         let died = if marks.died { DIED } else { 0 };
         let blind_copies = if marks.blind_copies { BLIND_COPIES } else { 0 };
         let can_expire = if Properties::checked(properties).can_expire() { CAN_EXPIRE } else { 0 };
         let keys_replaced = if marks.keys_replaced { KEYS_REPLACED } else { 0 };
-        blob.extend_from_slice(&[died | blind_copies | keys_replaced | can_expire, short(exchange.len()), short(routing_key.len())]);
+        let [p0, p1, p2, p3] = u32::try_from(properties.len()).unwrap_or(u32::MAX).to_le_bytes();
+        let marks = died | blind_copies | keys_replaced | can_expire;
+        let head: [u8; HEAD] = [p0, p1, p2, p3, marks, short(exchange.len()), short(routing_key.len())];
+        blob.extend_from_slice(&head);
         blob.extend_from_slice(exchange);
         blob.extend_from_slice(routing_key);
         blob.extend_from_slice(properties);

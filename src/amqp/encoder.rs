@@ -8,6 +8,11 @@ use super::content::Parts;
 use super::frame::{self, OVERHEAD};
 use super::{AMQPClass, ChannelNumber, Message};
 
+/// Bytes of a `basic.deliver` without its names, up to the end octet.
+const DELIVER: usize = 23;
+/// Bytes of the frames of a content with one body frame, without properties and body; with the end octet of the method before.
+const CONTENT: usize = 29;
+
 /// What a connection has to send: small things copied into one buffer, parts of large bodies by reference between them.
 #[derive(Debug, Default)]
 pub struct Output {
@@ -95,23 +100,28 @@ impl Output {
         short_string(out, parts.exchange);
         short_string(out, parts.routing_key);
         out.push(u8::from(mandatory));
-        end(out, start);
+        set_size(out, start);
         self.content(to, parts, parts.properties, large_body);
     }
 
     /// `basic.deliver` with its content. Strings are short strings, `frame_max` in bytes.
     pub fn basic_deliver(&mut self, to: Recipient<'_>, delivery_tag: u64, delivered: Delivered<'_>) {
         let parts = delivered.message.parts();
+        let properties = delivered.properties.unwrap_or(parts.properties);
+        let names = to.consumer_tag.len() + parts.exchange.len() + parts.routing_key.len();
         let out = &mut self.bytes;
-        out.reserve(64 + parts.small_body.len().min(1024));
-        let start = begin_method(out, to.channel, (60, 60));
-        short_string(out, to.consumer_tag);
-        out.extend_from_slice(&delivery_tag.to_be_bytes());
-        out.push(u8::from(delivered.redelivered));
-        short_string(out, parts.exchange);
-        short_string(out, parts.routing_key);
-        end(out, start);
-        self.content(to, parts, delivered.properties.unwrap_or(parts.properties), delivered.message.large_body());
+        out.reserve(DELIVER + CONTENT + names + properties.len() + parts.small_body.len());
+        // As few pieces as can be: every message is delivered.
+        let [c0, c1] = to.channel.to_be_bytes();
+        let [s0, s1, s2, s3] = frame_size(16 + names).to_be_bytes();
+        out.extend_from_slice(&[frame::METHOD, c0, c1, s0, s1, s2, s3, 0, 60, 0, 60, short(to.consumer_tag)]);
+        out.extend_from_slice(to.consumer_tag);
+        let [t0, t1, t2, t3, t4, t5, t6, t7] = delivery_tag.to_be_bytes();
+        out.extend_from_slice(&[t0, t1, t2, t3, t4, t5, t6, t7, u8::from(delivered.redelivered), short(parts.exchange)]);
+        out.extend_from_slice(parts.exchange);
+        out.push(short(parts.routing_key));
+        out.extend_from_slice(parts.routing_key);
+        self.content(to, parts, properties, delivered.message.large_body());
     }
 
     /// `basic.get-ok` with its content.
@@ -124,7 +134,7 @@ impl Output {
         short_string(out, parts.exchange);
         short_string(out, parts.routing_key);
         out.extend_from_slice(&message_count.to_be_bytes());
-        end(out, start);
+        set_size(out, start);
         self.content(to, parts, delivered.properties.unwrap_or(parts.properties), delivered.message.large_body());
     }
 
@@ -137,23 +147,27 @@ impl Output {
         short_string(out, reply_text.as_bytes());
         short_string(out, parts.exchange);
         short_string(out, parts.routing_key);
-        end(out, start);
+        set_size(out, start);
         self.content(to, parts, &properties, message.large_body());
     }
 
+    /// Ends the frame of the method, and adds those of its content.
     fn content(&mut self, to: Recipient<'_>, parts: Parts<'_>, properties: &[u8], large_body: &[Bytes]) {
-        let body_len = parts.small_body.len() + large_body.iter().map(Bytes::len).sum::<usize>();
+        let body = parts.small_body;
+        let body_len = body.len() + large_body.iter().map(Bytes::len).sum::<usize>();
         let out = &mut self.bytes;
-        let start = begin(out, frame::HEADER, to.channel);
-        out.extend_from_slice(&[0, 60, 0, 0]);
-        out.extend_from_slice(&(body_len as u64).to_be_bytes());
+        let [c0, c1] = to.channel.to_be_bytes();
+        let [s0, s1, s2, s3] = frame_size(12 + properties.len()).to_be_bytes();
+        let [b0, b1, b2, b3, b4, b5, b6, b7] = (body_len as u64).to_be_bytes();
+        out.extend_from_slice(&[frame::END, frame::HEADER, c0, c1, s0, s1, s2, s3, 0, 60, 0, 0, b0, b1, b2, b3, b4, b5, b6, b7]);
         out.extend_from_slice(properties);
-        end(out, start);
+        out.push(frame::END);
         let payload_max = if to.frame_max == 0 { u32::MAX as usize } else { to.frame_max - OVERHEAD };
-        for chunk in parts.small_body.chunks(payload_max) {
-            let start = begin(&mut self.bytes, frame::BODY, to.channel);
-            self.bytes.extend_from_slice(chunk);
-            end(&mut self.bytes, start);
+        for chunk in body.chunks(payload_max) {
+            let [s0, s1, s2, s3] = frame_size(chunk.len()).to_be_bytes();
+            out.extend_from_slice(&[frame::BODY, c0, c1, s0, s1, s2, s3]);
+            out.extend_from_slice(chunk);
+            out.push(frame::END);
         }
         if !large_body.is_empty() {
             self.large_body(to.channel, payload_max, body_len, large_body);
@@ -228,16 +242,25 @@ fn begin_method(out: &mut Vec<u8>, channel: ChannelNumber, (class, method): (u16
 
 /// Writes the payload's size into the envelope at `start`, and the end octet.
 fn end(out: &mut Vec<u8>, start: usize) {
+    set_size(out, start);
+    out.push(frame::END);
+}
+
+/// The same without the end octet.
+fn set_size(out: &mut [u8], start: usize) {
     let size = frame_size(out.len() - start - frame::ENVELOPE);
     out[start + 3..start + 7].copy_from_slice(&size.to_be_bytes());
-    out.push(frame::END);
 }
 
 fn frame_size(payload: usize) -> u32 {
     u32::try_from(payload).expect("a frame is smaller than 4 GiB")
 }
 
+fn short(text: &[u8]) -> u8 {
+    u8::try_from(text.len()).expect("a short string has at most 255 bytes")
+}
+
 fn short_string(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(u8::try_from(text.len()).expect("a short string has at most 255 bytes"));
+    out.push(short(text));
     out.extend_from_slice(text);
 }

@@ -82,12 +82,10 @@ impl<'a> Properties<'a> {
         if flags & 0b11 != 0 {
             return Err(Malformed::UnknownType(flags.to_be_bytes()[1]));
         }
-        for flag in IN_WIRE_ORDER {
-            if flags & flag != 0 {
-                let value = take_value(&mut rest, flag)?;
-                if flag == HEADERS {
-                    table::check(value)?;
-                }
+        for flag in set(flags) {
+            let value = take_value(&mut rest, flag)?;
+            if flag == HEADERS {
+                table::check(value)?;
             }
         }
         if rest.is_empty() { Ok(Self(raw)) } else { Err(Malformed::Truncated) }
@@ -116,12 +114,10 @@ impl<'a> Properties<'a> {
         if flags & wanted == 0 {
             return None;
         }
-        for flag in IN_WIRE_ORDER {
-            if flags & flag != 0 {
-                let value = take_value(&mut rest, flag).ok()?;
-                if flag == wanted {
-                    return Some(value);
-                }
+        for flag in set(flags) {
+            let value = take_value(&mut rest, flag).ok()?;
+            if flag == wanted {
+                return Some(value);
             }
         }
         None
@@ -331,6 +327,16 @@ pub fn decode(raw: &[u8]) -> Option<AMQPProperties> {
     let with_text = headers.map(|headers| properties.with_headers_left(&table::with_text_keys(headers)));
     let raw = with_text.as_deref().unwrap_or(raw);
     parse_properties(raw).ok().map(|(_, properties)| properties)
+}
+
+/// The flags that are set, in wire order: messages have few of them, and each is looked at.
+fn set(flags: u16) -> impl Iterator<Item = u16> {
+    let mut left = flags & !0b11;
+    std::iter::from_fn(move || {
+        let flag = CONTENT_TYPE.checked_shr(left.leading_zeros())?;
+        left &= !flag;
+        Some(flag)
+    })
 }
 
 fn take_flags(input: &mut &[u8]) -> Result<u16, Malformed> {

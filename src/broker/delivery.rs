@@ -154,10 +154,10 @@ impl Broker {
         loop {
             let consumer = self.queues[id].consumers.next_in_turn()?;
             if self.can_take(consumer, effects) {
-                let priority = self.consumers[consumer].priority;
-                self.queues[id].consumers.wait_again(consumer, priority);
+                self.queues[id].consumers.pass_turn();
                 return Some(consumer);
             }
+            self.queues[id].consumers.lose_turn();
             self.consumers[consumer].parked = true;
         }
     }
@@ -276,7 +276,16 @@ impl Broker {
 
 /// The properties that a consumer sees where they are not as published: a type of queue adds something (behaviour Q20, Q22),
 /// or something is not for the consumer's eyes.
+#[inline]
 pub(super) fn delivered_properties(kind: QueueType, entry: &Entry, profile: &Profile) -> Option<Vec<u8>> {
+    if kind == QueueType::Classic && !entry.message.marks().blind_copies {
+        return None;
+    }
+    changed_properties(kind, entry, profile)
+}
+
+#[inline(never)]
+fn changed_properties(kind: QueueType, entry: &Entry, profile: &Profile) -> Option<Vec<u8>> {
     let number = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
     let mut added: SmallVec<[(&[u8], Value<'_>); 2]> = SmallVec::new();
     match kind {

@@ -75,42 +75,38 @@ impl Broker {
             return Err(Error::message_too_large(size, self.settings.max_message_size));
         }
         let topology = Some(self.topology);
-        let look = message.properties().need_a_look();
-        let checks_mode = self.settings.profile.delivery_mode_checked;
-        let route = &self.open_channel(at).route;
-        if look || checks_mode || route.topology != topology || route.address != message.address() {
+        let look = message.properties().need_a_look() || self.settings.profile.delivery_mode_checked;
+        let mut channel = self.open_channel(at);
+        if look || channel.route.topology != topology || channel.route.address != message.address() {
             message = self.inspect_and_route(at, message)?;
+            channel = self.open_channel(at);
         }
         if fate != Fate::default() {
             self.publish_otherwise(at, mandatory, fate, message, effects);
             return Ok(());
         }
-        self.memory += message.memory() as u64;
-        if self.reports.tracing.is_some() {
-            let queues = self.open_channel(at).route.targets.queues.clone();
-            self.trace_publish(at, &message, &queues);
-        }
-        if self.journal.is_some() {
-            let in_transaction = matches!(self.open_channel(at).mode, Mode::Tx(_));
-            self.journal_published(at, &message, in_transaction);
-        }
-        let channel = self.open_channel(at);
+        let mut is_first = false;
         match &mut channel.mode {
             Mode::Plain => channel.counters.publish += 1,
             Mode::Confirm(confirms) => {
                 channel.counters.publish += 1;
-                if confirms.publish() {
-                    self.confirming.push(at);
-                }
+                is_first = confirms.publish();
             }
             Mode::Tx(_) => {
                 let targets = channel.route.targets.clone();
+                self.memory += message.memory() as u64;
+                self.tell_of_publish(at, &message, &targets, true);
                 let targets = self.name_targets(&message, &targets);
                 self.hold_back(at, mandatory, message, targets);
                 return Ok(());
             }
         }
-        let targets = std::mem::take(&mut self.open_channel(at).route.targets);
+        let targets = std::mem::take(&mut channel.route.targets);
+        if is_first {
+            self.confirming.push(at);
+        }
+        self.memory += message.memory() as u64;
+        self.tell_of_publish(at, &message, &targets, false);
         let written = self.log.enqueued;
         let taken = self.deliver_to_queues(at, mandatory, message, &targets, effects);
         let waits = self.log.enqueued != written;
@@ -129,6 +125,17 @@ impl Broker {
         Ok(())
     }
 
+    /// The firehose and the journal hear of it.
+    #[inline(always)]
+    fn tell_of_publish(&mut self, at: At, message: &Message, targets: &Targets, in_transaction: bool) {
+        if self.reports.tracing.is_some() {
+            self.trace_publish(at, message, &targets.queues);
+        }
+        if self.journal.is_some() {
+            self.journal_published(at, message, in_transaction);
+        }
+    }
+
     /// The rest of a publish that does not go the usual way.
     fn publish_otherwise(&mut self, at: At, mandatory: bool, fate: Fate, message: Message, effects: &mut Effects) {
         self.memory += message.memory() as u64;
@@ -139,13 +146,8 @@ impl Broker {
             Goes::Unroutable => nowhere,
             Goes::Lost => Targets { lost: true, ..nowhere },
         };
-        if self.reports.tracing.is_some() {
-            self.trace_publish(at, &message, &targets.queues);
-        }
         let in_transaction = matches!(self.open_channel(at).mode, Mode::Tx(_));
-        if self.journal.is_some() {
-            self.journal_published(at, &message, in_transaction);
-        }
+        self.tell_of_publish(at, &message, &targets, in_transaction);
         if in_transaction {
             let named = match fate.route {
                 Goes::ToQueues => self.name_targets(&message, &targets),

@@ -163,9 +163,24 @@ impl Consumers {
         }
     }
 
-    /// Takes the next in turn out of it. Give it back with [`Consumers::wait_again`], or park it.
-    pub fn next_in_turn(&mut self) -> Option<ConsumerId> {
-        self.turns.iter_mut().find_map(|(_, turn)| turn.pop_front())
+    /// Who is the next to be asked.
+    #[must_use]
+    pub fn next_in_turn(&self) -> Option<ConsumerId> {
+        self.turns.iter().find_map(|(_, turn)| turn.front().copied())
+    }
+
+    /// The next in turn takes a message, and is the last of its priority now.
+    pub fn pass_turn(&mut self) {
+        let turn = self.turns.iter_mut().map(|(_, turn)| turn).find(|turn| !turn.is_empty());
+        if let Some(turn) = turn.filter(|turn| turn.len() > 1) {
+            turn.rotate_left(1);
+        }
+    }
+
+    /// The next in turn waits no more, until it is given back with [`Consumers::wait_again`].
+    pub fn lose_turn(&mut self) {
+        let turn = self.turns.iter_mut().map(|(_, turn)| turn).find(|turn| !turn.is_empty());
+        turn.and_then(VecDeque::pop_front);
     }
 
     /// Where one alone is active, nobody else gets a turn, and that one has a single one.
