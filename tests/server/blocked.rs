@@ -8,7 +8,7 @@ use futures_lite::StreamExt;
 use crate::support::broker::Broker;
 use crate::support::client::{channel, connect, declare, publish, soon};
 use crate::support::raw::{Close, Raw};
-use crate::support::wire;
+use crate::support::{eventually, wire};
 
 const LIMIT: u64 = 64 << 20;
 /// What the process may take at most beyond an idle one: its limit, and what allocation and buffers add to it.
@@ -241,7 +241,8 @@ async fn lapin_is_told() {
             break;
         }
     }
-    assert!(connection.status().blocked());
+    // Its event comes before its status.
+    eventually("lapin knows", || connection.status().blocked().then_some(()));
     let other = connect(&broker).await;
     let purging = channel(&other).await;
     soon(purging.queue_purge("q".into(), Default::default())).await.expect("purged");

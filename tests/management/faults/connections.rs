@@ -147,7 +147,8 @@ async fn a_channel_is_closed_and_the_connection_is_not() {
     let error = soon(on.queue_purge("q".into(), Default::default())).await.expect_err("closed");
     assert!(error.to_string().contains("NOT_FOUND - no queue 'q' in vhost '/'"), "{error}");
     declare(&other, "q").await;
-    assert!(!on.status().connected() && connection.status().connected());
+    eventually("lapin has closed the channel", || (!on.status().connected()).then_some(()));
+    assert!(connection.status().connected());
 }
 
 #[test]
