@@ -18,7 +18,8 @@ use super::Config;
 use super::syntax::{segment, segments};
 use super::values::boolean;
 
-/// Sets a key to a value. Where its pattern has a `$` segment, the name that stands there comes before.
+/// Sets a key to a value. Where its pattern has a `$` segment, the name that stands there comes before; where it has several, their names
+/// with dots between them, as they are in the key.
 type Set = fn(&mut Config, &str, &str) -> Result<(), String>;
 /// The values that a key has, with the names that stand for its `$` segment.
 type Show = fn(&Config) -> Vec<(String, String)>;
@@ -53,27 +54,34 @@ impl Key {
         Self { clear: Some(clear), ..self }
     }
 
-    /// The key with a name in the place of its `$` segment.
+    /// The key with a name in the place of its `$` segment, or of each of them.
     pub(super) fn named(&self, name: &str) -> String {
-        let fill = |part: &str| if part.starts_with('$') { segment(name) } else { part.to_owned() };
-        self.pattern.split('.').map(fill).collect::<Vec<_>>().join(".")
+        let is_name = |part: &str| part.starts_with('$');
+        let has_several = self.pattern.split('.').filter(|part| is_name(part)).count() > 1;
+        let mut names = if has_several { segments(name) } else { vec![name.to_owned()] }.into_iter();
+        let mut fill = |part: &str| if is_name(part) { names.next().map(|name| segment(&name)) } else { Some(part.to_owned()) };
+        self.pattern.split('.').filter_map(&mut fill).collect::<Vec<_>>().join(".")
     }
 
-    /// The name in a key that this pattern is for; empty where the pattern has no `$`.
+    /// The name in a key that this pattern is for, or all of them; empty where the pattern has no `$`.
     pub(super) fn name_in(&self, key: &str) -> Option<String> {
-        let segments = segments(key);
         let mut parts = self.pattern.split('.');
-        let mut name = String::new();
-        for segment in segments {
+        let mut names = Vec::new();
+        for segment in segments(key) {
             let part = parts.next()?;
             if part.starts_with('$') {
-                name = segment;
+                names.push(segment);
             } else if part != segment {
                 return None;
             }
         }
-        parts.next().is_none().then_some(name)
+        parts.next().is_none().then(|| if names.len() > 1 { within(&names) } else { names.concat() })
     }
+}
+
+/// Several names as they are in a key.
+fn within(names: &[impl AsRef<str>]) -> String {
+    names.iter().map(|name| segment(name.as_ref())).collect::<Vec<_>>().join(".")
 }
 
 /// All tables, in the order in which keys are set and printed. What comes later has the last word.
