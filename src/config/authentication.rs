@@ -124,85 +124,11 @@ impl Default for AuthCache {
     }
 }
 
-/// How tokens are read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthOAuth2 {
-    /// What the broker is called in them.
-    pub resource_server_id: Option<String>,
-    /// The type of what is meant for it among their authorization details.
-    pub resource_server_type: Option<String>,
-    /// What its scopes begin with; `None`: its name and a dot.
-    pub scope_prefix: Option<String>,
-    /// Claims that have scopes as well, with spaces between them.
-    pub additional_scopes_key: Option<String>,
-    /// By what they are called, the scopes they stand for, with spaces between them.
-    pub scope_aliases: BTreeMap<String, String>,
-    /// The same, by numbers.
-    pub(super) numbered_aliases: BTreeMap<String, NumberedAlias>,
-    /// Claims that name the user, by their numbers; when there are none, `sub` and `client_id`.
-    pub preferred_username_claims: BTreeMap<u32, String>,
-    /// Whether the broker has to be in their audience.
-    pub verify_aud: bool,
-    /// Whether they have to end some day.
-    pub require_exp: bool,
-    /// Files with keys, by what tokens call them.
-    pub signing_keys: BTreeMap<String, PathBuf>,
-    /// The key of a token that names none.
-    pub default_key: Option<String>,
-    /// Algorithms of signatures; when there are none, all that go with the key.
-    pub algorithms: BTreeMap<String, String>,
-    /// Where there are more keys.
-    pub jwks_url: Option<String>,
-    /// Who knows where they are.
-    pub issuer: Option<String>,
-    /// Where to ask it.
-    pub discovery_endpoint_path: String,
-    pub tls: ClientTls,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct NumberedAlias {
-    pub(super) alias: Option<String>,
-    pub(super) scope: Option<String>,
-}
-
-impl Default for AuthOAuth2 {
-    fn default() -> Self {
-        Self {
-            resource_server_id: None,
-            resource_server_type: None,
-            scope_prefix: None,
-            additional_scopes_key: None,
-            scope_aliases: BTreeMap::new(),
-            numbered_aliases: BTreeMap::new(),
-            preferred_username_claims: BTreeMap::new(),
-            verify_aud: true,
-            require_exp: true,
-            signing_keys: BTreeMap::new(),
-            default_key: None,
-            algorithms: BTreeMap::new(),
-            jwks_url: None,
-            issuer: None,
-            discovery_endpoint_path: ".well-known/openid-configuration".to_owned(),
-            tls: ClientTls::default(),
-        }
-    }
-}
-
 impl AuthCache {
     pub(super) fn cached(&self) -> Named {
         let both = self.authn.as_ref().zip(self.authz.as_ref()).or(self.authn.as_ref().zip(self.authn.as_ref()));
         let both = both.or(self.authz.as_ref().zip(self.authz.as_ref()));
         both.map(|(authn, authz)| Named { authn: authn.clone(), authz: authz.clone() }).unwrap_or_default()
-    }
-}
-
-impl AuthOAuth2 {
-    /// By what they are called, what they stand for.
-    pub fn aliases(&self) -> impl Iterator<Item = (&str, &str)> {
-        let plain = self.scope_aliases.iter().map(|(alias, scopes)| (alias.as_str(), scopes.as_str()));
-        let numbered = self.numbered_aliases.values().filter_map(|both| Some((both.alias.as_deref()?, both.scope.as_deref()?)));
-        plain.chain(numbered)
     }
 }
 
@@ -252,7 +178,7 @@ impl Config {
         match name {
             BackendName::Internal => Ok(Backend::Internal),
             BackendName::Http => Ok(Backend::Http { cached: false }),
-            BackendName::OAuth2 => self.check_oauth2(place).map(|()| Backend::OAuth2),
+            BackendName::OAuth2 => self.auth_oauth2.check(place).map(|()| Backend::OAuth2),
             BackendName::Cache => match cached {
                 BackendName::Http => Ok(Backend::Http { cached: true }),
                 BackendName::Cache => Err("auth_cache.cached_backend: 'cache' cannot be cached".to_owned()),
@@ -261,17 +187,6 @@ impl Config {
             },
             BackendName::Other(name) => Err(format!("{place}: '{name}' is not supported; internal, http, oauth2 and cache are")),
         }
-    }
-
-    fn check_oauth2(&self, place: &str) -> Result<(), String> {
-        let oauth2 = &self.auth_oauth2;
-        if oauth2.resource_server_id.is_none() {
-            return Err(format!("{place} = oauth2 needs auth_oauth2.resource_server_id"));
-        }
-        if oauth2.signing_keys.is_empty() && oauth2.jwks_url.is_none() && oauth2.issuer.is_none() {
-            return Err(format!("{place} = oauth2 needs keys: auth_oauth2.signing_keys.$name, auth_oauth2.jwks_url or auth_oauth2.issuer"));
-        }
-        Ok(())
     }
 }
 
@@ -320,7 +235,10 @@ mod tests {
             ("auth_backends.1 = ldap", format!("auth_backends.1: {ldap}")),
             ("auth_backends.1.authz = ldap", format!("auth_backends.1: {ldap}")),
             ("auth_backends.1 = cache\nauth_cache.cached_backend = ldap", format!("auth_cache.cached_backend: {ldap}")),
-            ("auth_backends.1 = oauth2", "auth_backends.1 = oauth2 needs auth_oauth2.resource_server_id".to_owned()),
+            (
+                "auth_backends.1 = oauth2",
+                "auth_backends.1 = oauth2 needs auth_oauth2.resource_server_id or auth_oauth2.resource_servers.$name.id".to_owned(),
+            ),
             (
                 "auth_backends.1 = oauth2\nauth_oauth2.resource_server_id = r",
                 "auth_backends.1 = oauth2 needs keys: auth_oauth2.signing_keys.$name, auth_oauth2.jwks_url or auth_oauth2.issuer"
@@ -343,14 +261,5 @@ mod tests {
         {
             assert!(safe_url(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn aliases_have_two_forms() {
-        let mut config = Config::default();
-        let numbered = "auth_oauth2.scope_aliases.1.alias = a b\nauth_oauth2.scope_aliases.1.scope = r.read:*/* r.tag:x\n";
-        config.read(&format!("{numbered}auth_oauth2.scope_aliases.dev = r.write:*/*\n")).expect("understood");
-        let aliases: Vec<_> = config.auth_oauth2.aliases().collect();
-        assert_eq!(aliases, [("dev", "r.write:*/*"), ("a b", "r.read:*/* r.tag:x")]);
     }
 }

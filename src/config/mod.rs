@@ -9,6 +9,7 @@ mod http;
 mod ignored;
 mod keys;
 pub mod logging;
+mod oauth2;
 mod opentelemetry;
 mod rotation;
 mod socket;
@@ -34,8 +35,9 @@ use crate::broker::{Profile, Settings};
 use crate::node::{Node, Tune};
 use logging::Logging;
 
-pub use authentication::{AuthCache, AuthHttp, AuthOAuth2, ClientTls, NamedBackends};
+pub use authentication::{AuthCache, AuthHttp, ClientTls, NamedBackends};
 pub use http::HttpLimits;
+pub use oauth2::{AuthOAuth2, OAuthProvider, ResourceServer};
 pub use opentelemetry::OpenTelemetry;
 pub use rotation::{Rotation, Schedule};
 pub use socket::TcpOptions;

@@ -160,12 +160,16 @@ impl Sources {
     pub fn config(&self) -> Result<Config, FileError> {
         let mut config = Config::default();
         self.apply(&mut config)?;
-        let wrong = config.shovels.iter().filter_map(|(name, definition)| {
+        let shovels = config.shovels.iter().filter_map(|(name, definition)| {
             let refused = parameters::check(parameters::SHOVEL, name, &Json::Object(definition.clone())).err()?;
             let why = refused.lines().skip(2).collect::<Vec<_>>().join("; ");
             Some(format!("shovel.{}: {why}", segment(name)))
         });
-        let wrong: Vec<String> = wrong.collect();
+        let tokens = config.auth_oauth2.faults().into_iter().map(|(key, why)| {
+            let place = self.origin(&key).map(|origin| format!("{origin}: ")).unwrap_or_default();
+            format!("{place}{key}: {why}")
+        });
+        let wrong: Vec<String> = shovels.chain(tokens).collect();
         if wrong.is_empty() { Ok(config) } else { Err(FileError(wrong.join("\n"))) }
     }
 

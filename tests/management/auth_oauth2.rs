@@ -308,6 +308,100 @@ fn an_issuer_says_where_its_keys_are() {
     assert_eq!(keys.lines(), ["GET /keys"]);
 }
 
+/// A broker of these lines, in which `KEY` stands for a file with a key.
+fn broker_with(lines: &str, key: &Key) -> Broker {
+    let scratch = Scratch::new();
+    let file = scratch.file("key", &key.file());
+    let lines = lines.replace("KEY", &file.display().to_string());
+    let config = scratch.file("leveret.conf", &format!("auth_backends.1 = oauth2\n{lines}"));
+    let mut command = leveret();
+    command.arg("--config").arg(config);
+    Broker::launch(command, scratch)
+}
+
+#[test]
+fn each_name_of_the_broker_has_scopes_of_its_own() {
+    let key = Key::secret();
+    let broker = broker_with(
+        "auth_oauth2.resource_server_id = rabbitmq\nauth_oauth2.signing_keys.k = KEY\n\
+         auth_oauth2.resource_servers.1.id = warren-prod\nauth_oauth2.resource_servers.1.scope_prefix = prod:\n\
+         auth_oauth2.resource_servers.1.preferred_username_claims.1 = user_name\n\
+         auth_oauth2.resource_servers.warren-dev.scope_aliases.developer = warren-dev.configure:*/* warren-dev.read:*/*\n",
+        &key,
+    );
+    let scopes = "prod:write:*/* prod:read:*/* developer rabbitmq.configure:*/q rabbitmq.read:*/*";
+    let token = |audience: Json| key.token("HS256", &with(claims(scopes), &json!({"aud": audience, "user_name": "tortoise"})));
+    for (audience, user, may_declare, may_publish) in [
+        (json!("rabbitmq"), "hare", true, false),
+        (json!(["warren-prod", "somebody"]), "tortoise", false, true),
+        (json!("warren-dev somebody"), "hare", true, false),
+    ] {
+        let mut raw = login(&broker, "", &token(audience)).expect("let in");
+        let refused = |what: &str| format!("ACCESS_REFUSED - {what} in vhost '/' refused for user '{user}'");
+        raw.send(&wire::queue_declare(1, "q", 0));
+        if may_declare {
+            raw.expect(wire::QUEUE_DECLARE_OK);
+        } else {
+            assert_eq!(channel_closed(&mut raw), refused("configure access to queue 'q'"));
+        }
+        raw.send(&[wire::publish(1, "", "q", b"hello"), wire::get(1, "q")].concat());
+        if may_publish {
+            raw.expect(wire::GET_OK);
+        } else {
+            assert_eq!(channel_closed(&mut raw), refused("write access to exchange 'amq.default'"));
+        }
+    }
+    for (audience, why) in
+        [(json!("rabbitmq warren-dev"), "aud_matched_many_resource_servers_only_one_allowed"), (json!("1"), "no_matching_aud_found")]
+    {
+        assert_eq!(refused(&broker, &token(audience)), REFUSED);
+        assert!(broker.log().contains(&format!("Authentication using OAuth 2/JWT token failed: {why}")), "{}", broker.log());
+    }
+}
+
+/// The keys of all of them are called the same.
+#[test]
+fn each_provider_has_keys_of_its_own() {
+    let (filed, fetched, found) = (Key::p256(), Key::rsa(), Key::ed25519());
+    let (set, other) = (json!({"keys": [fetched.jwk("k")]}).to_string(), json!({"keys": [found.jwk("k")]}).to_string());
+    let keys = Service::start(move |question| text(if question.path == "/burrow" { &set } else { &other }));
+    let address = keys.address;
+    let issuer = Service::start(move |_| text(&json!({"jwks_uri": format!("http://{address}/form")}).to_string()));
+    let lines = format!(
+        "auth_oauth2.resource_servers.prod.oauth_provider_id = hutch\nauth_oauth2.oauth_providers.hutch.signing_keys.k = KEY\n\
+         auth_oauth2.oauth_providers.hutch.default_key = k\n\
+         auth_oauth2.resource_servers.dev.oauth_provider_id = burrow\nauth_oauth2.oauth_providers.burrow.jwks_uri = http://{address}/burrow\n\
+         auth_oauth2.oauth_providers.burrow.algorithms.1 = RS256\n\
+         auth_oauth2.resource_server_id = rabbitmq\nauth_oauth2.default_oauth_provider = form\n\
+         auth_oauth2.oauth_providers.form.issuer = http://{}/realm\nauth_oauth2.oauth_providers.form.discovery_endpoint_path = discovery\n\
+         auth_oauth2.oauth_providers.form.discovery_endpoint_params.a = 1\n\
+         auth_oauth2.signing_keys.k = KEY\n",
+        issuer.address
+    );
+    let broker = broker_with(&lines, &filed);
+    let signers = [("ES256", &filed), ("RS256", &fetched), ("EdDSA", &found)];
+    for (audience, own) in [("prod", "ES256"), ("dev", "RS256"), ("rabbitmq", "EdDSA")] {
+        let scopes = format!("{audience}.read:*/* {audience}.write:*/* {audience}.configure:*/*");
+        let claims = with(claims(&scopes), &json!({"aud": audience}));
+        for (algorithm, key) in signers {
+            let token = key.token(algorithm, &claims);
+            if algorithm == own {
+                login(&broker, "", &token).expect(audience).round_trip_on_new_queue(audience);
+            } else {
+                assert_eq!(refused(&broker, &token), REFUSED, "{audience} {algorithm}");
+            }
+        }
+        // What is said of one is not said of another: its algorithms, and the key of tokens that name none.
+        assert_eq!(login(&broker, "", &filed.token_with(&json!({"alg": "ES256"}), &claims)).is_ok(), audience == "prod");
+        assert!(login(&broker, "", &fetched.token("RS512", &claims)).is_err(), "{audience}");
+    }
+    assert_eq!(issuer.lines(), ["GET /realm/discovery?a=1"]);
+    let mut asked = keys.lines();
+    asked.sort();
+    assert_eq!(asked, ["GET /burrow", "GET /form"]);
+    assert!(broker.log().contains("Authentication using OAuth 2/JWT token failed: signature_invalid"), "{}", broker.log());
+}
+
 #[test]
 fn who_has_no_keys_is_logged() {
     let service = Service::start(|_| Reply::Status(500, "oops"));
@@ -369,6 +463,13 @@ fn keys_that_are_none_do_not_start() {
         (
             format!("auth_oauth2.signing_keys.k = {}\n", file.display()),
             format!("auth_oauth2.signing_keys.k: {}: no public key or certificate in PEM of a kind that is known", file.display()),
+        ),
+        (
+            format!("auth_oauth2.jwks_url = http://127.0.0.1/keys\nauth_oauth2.oauth_providers.a.signing_keys.k = {}\n", file.display()),
+            format!(
+                "auth_oauth2.oauth_providers.a.signing_keys.k: {}: no public key or certificate in PEM of a kind that is known",
+                file.display()
+            ),
         ),
         (
             "auth_oauth2.jwks_url = http://127.0.0.1/keys\nauth_oauth2.algorithms.1 = none\n".to_owned(),

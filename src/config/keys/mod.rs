@@ -5,6 +5,7 @@ mod authentication;
 mod broker;
 mod listening;
 mod node;
+mod oauth2;
 mod opentelemetry;
 mod shovels;
 mod testing;
@@ -95,7 +96,9 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         tls::HTTPS,
         listening::METRICS,
         authentication::AUTHENTICATION,
-        authentication::OAUTH2,
+        oauth2::OAUTH2,
+        oauth2::RESOURCE_SERVERS,
+        oauth2::PROVIDERS,
         broker::LIMITS,
         broker::USERS,
         broker::QUEUES,

@@ -1,4 +1,4 @@
-//! What the claims of a token mean to the broker: whose it is, whom it is for, until when, and its scopes, in the places where
+//! What the claims of a token mean to the broker: whose it is, until when, and its scopes, in the places where
 //! rabbitmq_auth_backend_oauth2 looks for them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value as Json};
 
 use crate::broker::{Timestamp, Wildcard};
-use crate::config::AuthOAuth2;
+use crate::config::ResourceServer;
 use crate::node::identity::Token;
 
 /// Scopes of a token.
@@ -19,7 +19,7 @@ const UNKNOWN: &str = "unknown";
 const TAGS: &[&str] = &["monitoring", "administrator", "management", "policymaker"];
 const PERMISSIONS: &[&str] = &["read", "write", "configure"];
 
-/// Who reads claims, with what the configuration says.
+/// Who reads claims for a resource server, with what the configuration says of it.
 #[derive(Debug)]
 pub(super) struct Reader {
     id: String,
@@ -28,7 +28,6 @@ pub(super) struct Reader {
     more: Vec<String>,
     aliases: BTreeMap<String, Vec<String>>,
     names: Vec<String>,
-    verify_aud: bool,
     require_exp: bool,
 }
 
@@ -44,43 +43,32 @@ fn words(text: &str) -> Vec<String> {
 }
 
 impl Reader {
-    pub(super) fn new(config: &AuthOAuth2) -> Self {
-        let id = config.resource_server_id.clone().unwrap_or_default();
-        let names: Vec<String> = config.preferred_username_claims.values().cloned().collect();
+    pub(super) fn new(id: String, server: &ResourceServer, require_exp: bool) -> Self {
+        let names: Vec<String> = server.preferred_username_claims.values().cloned().collect();
         Self {
-            prefix: config.scope_prefix.clone().unwrap_or_else(|| format!("{id}.")),
-            kind: config.resource_server_type.clone(),
-            more: config.additional_scopes_key.as_deref().map(words).unwrap_or_default(),
-            aliases: config.aliases().map(|(alias, scopes)| (alias.to_owned(), words(scopes))).collect(),
+            prefix: server.scope_prefix.clone().unwrap_or_else(|| format!("{id}.")),
+            kind: server.resource_server_type.clone(),
+            more: server.additional_scopes_key.as_deref().map(words).unwrap_or_default(),
+            aliases: server.scope_aliases.iter().map(|(alias, scopes)| (alias.to_owned(), words(scopes))).collect(),
             names: if names.is_empty() { vec!["sub".to_owned(), "client_id".to_owned()] } else { names },
-            verify_aud: config.verify_aud,
-            require_exp: config.require_exp,
+            require_exp,
             id,
         }
+    }
+
+    /// What the broker is called.
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
     /// # Errors
     /// Why the token is not good.
     pub(super) fn read(&self, claims: &Map<String, Json>, now_s: u64) -> Result<Verified, String> {
-        self.check_audience(claims)?;
         let expires = self.expiry(claims, now_s)?;
         let scopes = self.scopes(claims)?;
         let texts = claims.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
         let name = self.names.iter().find_map(|name| claims.get(name).and_then(Json::as_str)).unwrap_or(UNKNOWN).to_owned();
         Ok(Verified { name, token: Token { scopes, claims: texts.collect(), expires } })
-    }
-
-    fn check_audience(&self, claims: &Map<String, Json>) -> Result<(), String> {
-        if !self.verify_aud {
-            return Ok(());
-        }
-        let includes = match claims.get("aud") {
-            None => return Err("no_aud_found".to_owned()),
-            Some(Json::String(text)) => text.split(' ').any(|audience| audience == self.id),
-            Some(Json::Array(all)) => all.iter().any(|audience| audience.as_str() == Some(&self.id)),
-            Some(_) => false,
-        };
-        if includes { Ok(()) } else { Err("no_matching_aud_found".to_owned()) }
     }
 
     fn expiry(&self, claims: &Map<String, Json>, now_s: u64) -> Result<Timestamp, String> {
@@ -188,15 +176,14 @@ mod tests {
 
     use super::*;
 
-    fn reader(change: impl FnOnce(&mut AuthOAuth2)) -> Reader {
-        let mut config = AuthOAuth2::default();
-        config.resource_server_id = Some("rabbitmq".to_owned());
+    fn reader(change: impl FnOnce(&mut ResourceServer)) -> Reader {
+        let mut config = ResourceServer::default();
         change(&mut config);
-        Reader::new(&config)
+        Reader::new("rabbitmq".to_owned(), &config, true)
     }
 
     fn read(reader: &Reader, claims: Json) -> Result<Verified, String> {
-        let mut all = json!({"aud": "rabbitmq", "exp": 100});
+        let mut all = json!({"exp": 100});
         let Json::Object(more) = claims else { panic!("no object") };
         all.as_object_mut().expect("an object").extend(more);
         reader.read(all.as_object().expect("an object"), 50)
@@ -233,7 +220,8 @@ mod tests {
 
     #[test]
     fn aliases_stand_for_scopes() {
-        let aliased = reader(|config| drop(config.scope_aliases.insert("dev".to_owned(), "rabbitmq.read:*/* rabbitmq.tag:x".to_owned())));
+        let aliased =
+            reader(|config| drop(config.scope_aliases.named.insert("dev".to_owned(), "rabbitmq.read:*/* rabbitmq.tag:x".to_owned())));
         assert_eq!(scopes(&aliased, json!({"scope": "dev"})), ["read:*/*", "tag:x"]);
     }
 
@@ -272,21 +260,17 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_for_somebody_and_not_for_ever() {
-        let (plain, lenient) = (reader(|_| {}), reader(|config| (config.verify_aud, config.require_exp) = (false, false)));
+    fn tokens_are_not_for_ever() {
+        let plain = reader(|_| {});
+        let lenient = Reader::new("rabbitmq".to_owned(), &ResourceServer::default(), false);
         let refused = |claims: Json| read(&plain, claims).map(|verified| verified.name).expect_err("it is not good");
-        for good in [json!({"aud": "a rabbitmq"}), json!({"aud": ["a", "rabbitmq"]}), json!({"exp": 50.9e9})] {
-            assert!(read(&plain, good.clone()).is_ok(), "{good}");
-        }
-        assert_eq!(refused(json!({"aud": "a"})), "no_matching_aud_found");
-        assert_eq!(refused(json!({"aud": null})), "no_matching_aud_found");
+        assert!(read(&plain, json!({"exp": 50.9e9})).is_ok());
         assert_eq!(refused(json!({"exp": 50})), "Provided JWT token has expired at timestamp 50 (validated at 50)");
         assert_eq!(refused(json!({"exp": -1})), "Provided JWT token has expired at timestamp 0 (validated at 50)");
         assert_eq!(refused(json!({"exp": "100"})), "Provided JWT token has an invalid exp claim: value is not a number");
         let nothing = Map::new();
-        assert_eq!(plain.read(&nothing, 50).map(|verified| verified.name), Err("no_aud_found".to_owned()));
         assert_eq!(lenient.read(&nothing, 50).expect("a good token").token.expires, Timestamp::NEVER);
-        let no_end = reader(|config| config.verify_aud = false).read(&nothing, 50).map(|verified| verified.name);
+        let no_end = plain.read(&nothing, 50).map(|verified| verified.name);
         assert_eq!(no_end, Err("Provided JWT token has no exp claim".to_owned()));
     }
 
