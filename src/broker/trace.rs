@@ -1,6 +1,9 @@
 //! The firehose (behaviour O11): while it is on, a copy of every message that is published or delivered goes to
 //! amq.rabbitmq.trace, under the key `publish.EXCHANGE` or `deliver.QUEUE`.
 
+use std::collections::BTreeSet;
+
+use super::channel::reply_to::is_reply;
 use super::dead_letter::other_keys;
 use super::delivery::delivered_properties;
 use super::exchange::ExchangeId;
@@ -21,10 +24,15 @@ impl Broker {
     /// A client has published this, to these queues.
     pub(super) fn trace_publish(&mut self, at: At, message: &Message, queues: &[QueueId]) {
         let Some(exchange) = self.traces_wanted(message) else { return };
-        let mut names = Vec::new();
-        for queue in queues {
-            table::put_value(&mut names, Value::String(self.queues[*queue].name.as_bytes()));
+        // By name; for the default exchange all keys, whether there are such queues or not.
+        let mut sorted: BTreeSet<&[u8]> = queues.iter().map(|queue| self.queues[*queue].name.as_bytes()).collect();
+        let others = other_keys(message);
+        if message.exchange().is_empty() {
+            let keys = std::iter::once(message.routing_key()).chain(others.iter().map(Vec::as_slice));
+            sorted.extend(keys.filter(|key| !is_reply(key)));
         }
+        let mut names = Vec::new();
+        sorted.into_iter().for_each(|name| table::put_value(&mut names, Value::String(name)));
         let mut headers = self.about(message, &message.visible_properties());
         self.put_channel(&mut headers, at);
         table::put(&mut headers, b"routed_queues", Value::Array(&names));
