@@ -130,6 +130,37 @@ impl ChannelCounters {
 }
 
 counters! {
+    /// What a channel counts of one exchange.
+    PublishCounters {
+        publish,
+        confirm,
+        return_unroutable,
+        drop_unroutable,
+    }
+}
+
+counters! {
+    /// What a channel counts of one queue, and the queue of it.
+    DeliveryCounters {
+        deliver,
+        deliver_no_ack,
+        get,
+        get_no_ack,
+        get_empty,
+        ack,
+        redeliver,
+    }
+}
+
+impl DeliveryCounters {
+    /// Messages that the channel was given in any way.
+    #[must_use]
+    pub fn deliver_get(self) -> u64 {
+        self.deliver + self.deliver_no_ack + self.get + self.get_no_ack
+    }
+}
+
+counters! {
     /// What has come and gone.
     Churn {
         connection_created,

@@ -215,6 +215,9 @@ impl Broker {
         channel.counters.redeliver += again;
         queue.active = self.now;
         channel.active = self.now;
+        if let Some(breakdown) = &mut self.breakdown {
+            breakdown.deliver(consumer.at(), consumer.queue, consumer.no_ack, entry.redelivered);
+        }
         if consumer.no_ack {
             queue.counters.deliver_no_ack += 1;
             channel.counters.deliver_no_ack += 1;

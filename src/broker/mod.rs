@@ -4,6 +4,7 @@
 
 mod access;
 mod asking;
+mod breakdown;
 mod channel;
 mod channel_counts;
 mod connection;
@@ -51,6 +52,7 @@ use foldhash::fast::FixedState;
 use slotmap::SlotMap;
 
 use crate::amqp::{Command, FieldTable, Message};
+use breakdown::Breakdown;
 use connection::Connection;
 use counters::{Churn, DeadLetters, ExchangeCounters, Gone, Sizes};
 use dead_letter::DeadLetter;
@@ -68,6 +70,7 @@ use timers::Timers;
 
 pub use access::{Access, Permission, Subject};
 pub use asking::{Answer, Enquiry, Question, Verdict};
+pub use breakdown::Pair;
 pub use channel_counts::ChannelCounts;
 pub use connection::{Capabilities, Connections, Opened, connection_close};
 pub use dead_letter::Reason;
@@ -286,6 +289,8 @@ pub struct Broker {
     gone: Gone,
     churn: Churn,
     dead_letters: DeadLetters,
+    /// Counters of pairs, where they are wanted.
+    breakdown: Option<Box<Breakdown>>,
 }
 
 impl Broker {
@@ -293,6 +298,7 @@ impl Broker {
     #[must_use]
     pub fn new(vhost: &str, settings: Arc<Settings>, seed: u64) -> Self {
         let nothing = (FieldTable::default(), policy::Definition::default());
+        let breakdown = settings.detailed_rates.then(Box::default);
         let plain = Arc::new(Effective::new(queue::QueueType::Classic, &nothing.0, &nothing.1, &settings));
         let mut broker = Self {
             vhost: vhost.into(),
@@ -336,6 +342,7 @@ impl Broker {
             gone: Gone::default(),
             churn: Churn::default(),
             dead_letters: DeadLetters::default(),
+            breakdown,
         };
         broker.declare_predeclared_exchanges();
         if broker.settings.event_exchange {

@@ -193,6 +193,8 @@ pub struct Settings {
     pub tracing: bool,
     /// Whether there is an event exchange (behaviour O12).
     pub event_exchange: bool,
+    /// Whether it is counted who publishes to which exchange, which queues that goes to, and whom they give it to.
+    pub detailed_rates: bool,
 }
 
 /// What an administrator may limit in one virtual host (behaviour P8, P10).
@@ -222,6 +224,7 @@ impl Default for Settings {
             page_window: 2 * 1024 * 1024,
             tracing: false,
             event_exchange: false,
+            detailed_rates: false,
         }
     }
 }

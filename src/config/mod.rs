@@ -336,6 +336,7 @@ impl Config {
             page_window: Settings::default().page_window,
             tracing: self.tracing,
             event_exchange: self.event_exchange,
+            detailed_rates: self.rates_mode == RatesMode::Detailed,
         }
     }
 

@@ -33,6 +33,9 @@ impl Broker {
         queue.counters.deliver += 1;
         channel.counters.redeliver += 1;
         channel.counters.deliver += 1;
+        if let Some(breakdown) = &mut self.breakdown {
+            breakdown.deliver(at, of, false, true);
+        }
         consumer.unacked += 1;
         self.memory += Entry::MEMORY;
         channel.unacked.push(Delivery { tag, queue: of, consumer: Some(id), delivered: self.now, entry, again: true });

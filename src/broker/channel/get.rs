@@ -42,6 +42,9 @@ impl Broker {
             if self.queues[id].ready.is_empty() {
                 self.queues[id].counters.get_empty += 1;
                 self.open_channel(at).counters.get_empty += 1;
+                if let Some(breakdown) = &mut self.breakdown {
+                    breakdown.get_empty(at, id);
+                }
                 self.reply(at, effects, &AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
             } else {
                 self.stall(at, id, no_ack, effects);
@@ -100,6 +103,9 @@ impl Broker {
         counters.get += u64::from(!no_ack);
         counters.get_no_ack += u64::from(no_ack);
         counters.redeliver += u64::from(redelivered);
+        if let Some(breakdown) = &mut self.breakdown {
+            breakdown.get(at, id, no_ack, redelivered);
+        }
     }
 
     fn check_gettable(&self, id: QueueId) -> Result<(), Error> {

@@ -371,6 +371,9 @@ impl Broker {
             let counters = channel.counters();
             self.gone.channels += counters;
             self.churn.channel_closed += 1;
+            if let Some(breakdown) = &mut self.breakdown {
+                breakdown.channel_ends(at);
+            }
         }
         consumers.into_values().filter_map(|consumer| self.remove_consumer(consumer, INTERNAL_USER)).collect()
     }

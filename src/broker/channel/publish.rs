@@ -110,6 +110,9 @@ impl Broker {
         let written = self.log.enqueued;
         let taken = self.deliver_to_queues(at, mandatory, message, &targets, effects);
         let waits = self.log.enqueued != written;
+        if self.breakdown.is_some() {
+            self.break_down_publish(at, mandatory, &targets, taken);
+        }
         let channel = self.open_channel(at);
         channel.route.targets = targets;
         if let Mode::Confirm(confirms) = &mut channel.mode {
@@ -172,6 +175,9 @@ impl Broker {
         let written = self.log.enqueued;
         let taken = self.deliver_to_queues(at, mandatory, message, &targets, effects);
         let waits = self.log.enqueued != written;
+        if self.breakdown.is_some() {
+            self.break_down_publish(at, mandatory, &targets, taken && fate.confirm == Confirm::Ack);
+        }
         if let Mode::Confirm(confirms) = &mut self.open_channel(at).mode {
             if waits {
                 effects.hold(at.connection);
@@ -246,6 +252,27 @@ impl Broker {
             taken &= self.enqueue(*queue, message.clone(), Arrival::Published, effects);
         }
         self.enqueue(*last, message, Arrival::Published, effects) && taken
+    }
+
+    /// A message was published, and its publisher is told that it was `taken`, if it confirms.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn break_down_publish(&mut self, at: At, mandatory: bool, targets: &Targets, taken: bool) {
+        let confirms = matches!(self.open_channel(at).mode, Mode::Confirm(_));
+        let Some(breakdown) = &mut self.breakdown else { return };
+        // Either may be gone when a transaction commits.
+        if targets.source.is_some_and(|exchange| !self.exchanges.contains_key(exchange)) {
+            return;
+        }
+        let counters = breakdown.publish(at, targets.source);
+        counters.publish += 1;
+        counters.confirm += u64::from(taken && confirms);
+        let unroutable = targets.is_unroutable();
+        counters.return_unroutable += u64::from(unroutable && mandatory);
+        counters.drop_unroutable += u64::from(unroutable && !mandatory);
+        for queue in targets.queues.iter().filter(|queue| self.queues.contains_key(**queue)) {
+            breakdown.route(targets.source, *queue);
+        }
     }
 
     #[cold]

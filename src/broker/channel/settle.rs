@@ -73,6 +73,9 @@ impl Broker {
             Outcome::Requeue | Outcome::Return => self.requeue(at, deliveries, outcome, effects),
             Outcome::Ack | Outcome::Discard => {
                 let deliveries = if outcome == Outcome::Discard { self.by_consumer(deliveries) } else { deliveries };
+                if outcome == Outcome::Ack && self.breakdown.is_some() {
+                    self.break_down_acks(at, &deliveries);
+                }
                 let mut credited = Credited::default();
                 for delivery in deliveries {
                     if self.journal.is_some() && !delivery.again {
@@ -100,6 +103,15 @@ impl Broker {
                 }
                 self.spend_credit(at, credited, effects);
             }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn break_down_acks(&mut self, at: At, deliveries: &[Delivery]) {
+        let Some(breakdown) = &mut self.breakdown else { return };
+        for delivery in deliveries.iter().filter(|delivery| !delivery.again && self.queues.contains_key(delivery.queue)) {
+            breakdown.ack(at, delivery.queue);
         }
     }
 

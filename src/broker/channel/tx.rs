@@ -103,6 +103,9 @@ impl Broker {
             self.journal_go_on(about);
             let targets = self.find_targets(&targets);
             complete &= self.deliver_to_queues(at, mandatory, message, &targets, effects);
+            if self.breakdown.is_some() {
+                self.break_down_publish(at, mandatory, &targets, false);
+            }
         }
         let partial = if complete { Ok(()) } else { Err(Error::precondition("partial tx completion")) };
         if complete {

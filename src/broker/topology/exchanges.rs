@@ -200,6 +200,9 @@ impl Broker {
             self.drop_delayed(id, *delayed);
         }
         self.exchange_names.remove(&exchange.name);
+        if let Some(breakdown) = &mut self.breakdown {
+            breakdown.exchange_ends(id);
+        }
         self.topology += 1;
         self.exchange_deleted(&exchange.name, user);
         for (destination, key, arguments) in exchange.bindings() {

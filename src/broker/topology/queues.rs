@@ -317,6 +317,9 @@ impl Broker {
             self.release_entry(entry);
         }
         self.queue_names.remove(&queue.name);
+        if let Some(breakdown) = &mut self.breakdown {
+            breakdown.queue_ends(id);
+        }
         self.topology += 1;
         if let Some(owner) = queue.owner.and_then(|owner| self.connection(owner)) {
             owner.exclusive_queues.retain(|q| *q != id);

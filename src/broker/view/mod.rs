@@ -4,6 +4,7 @@
 //! takes a few milliseconds of the loop's time.
 
 mod binding;
+mod breakdown;
 mod connection;
 mod exchange;
 mod peek;
@@ -13,6 +14,7 @@ mod snapshot;
 mod totals;
 
 pub use binding::{BindingView, DestinationKind};
+pub use breakdown::{ByChannel, ByName};
 pub use connection::{ActivityStatus, ChannelView, ConnectionState, ConnectionView, ConsumerView};
 pub use exchange::ExchangeView;
 pub use peek::{HeldBy, Peek, Peeked, Unsettled};

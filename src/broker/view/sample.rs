@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Totals;
-use crate::broker::counters::{ChannelCounters, ExchangeCounters, QueueCounters};
-use crate::broker::{Broker, ConnectionId};
+use crate::broker::counters::{ChannelCounters, DeliveryCounters, ExchangeCounters, PublishCounters, QueueCounters};
+use crate::broker::{Broker, ConnectionId, Pair};
 
 /// A virtual host's counters. What has counted nothing yet is left out.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,10 @@ pub struct Sample {
     pub channels: Vec<((u64, u16), ChannelCounters)>,
     /// All connections, by serial.
     pub connections: Vec<(u64, ConnectionId)>,
+    /// Between channels and exchanges, channels and queues, exchanges and queues: where that is counted.
+    pub published: Vec<Pair<PublishCounters>>,
+    pub delivered: Vec<Pair<DeliveryCounters>>,
+    pub routed: Vec<Pair<u64>>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +48,7 @@ impl Broker {
         let exchanges = self.exchanges.values().map(|exchange| (Arc::clone(&exchange.name), exchange.counters));
         let default = ("".into(), self.default_exchange);
         let serial = |id: ConnectionId| self.connections.get(id.index()).and_then(Option::as_ref).map_or(0, |c| c.serial);
+        let pairs = self.breakdown.as_deref();
         Sample {
             totals: self.totals(),
             queues: queues.collect(),
@@ -54,6 +59,9 @@ impl Broker {
                 .filter(|(_, counters)| *counters != ChannelCounters::default())
                 .collect(),
             connections: self.all_connections().map(|(id, connection)| (connection.serial, id)).collect(),
+            published: pairs.map_or_else(Vec::new, |pairs| pairs.published.all().collect()),
+            delivered: pairs.map_or_else(Vec::new, |pairs| pairs.delivered.all().collect()),
+            routed: pairs.map_or_else(Vec::new, |pairs| pairs.routed.all().collect()),
         }
     }
 }

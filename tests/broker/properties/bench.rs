@@ -62,6 +62,12 @@ impl Bench {
         Self::with(Broker::new("/", Arc::new(settings), 1), 0, None, false)
     }
 
+    /// A broker that counts pairs.
+    pub(crate) fn detailed() -> Self {
+        let settings = Settings { detailed_rates: true, outbox_high: usize::MAX, ..Settings::default() };
+        Self::with(Broker::new("/", Arc::new(settings), 1), 0, None, false)
+    }
+
     /// A broker that keeps what has to survive; `pages` leaves as little of it in memory as can be.
     pub(crate) fn durable(pages: bool) -> Self {
         Self::durable_of(Profile::PERMISSIVE, pages)

@@ -1,10 +1,12 @@
 //! Counters: what each counts, and that totals are sums over what is there and what is gone.
 
+use std::collections::BTreeMap;
+
 use amq_protocol::protocol::basic;
 use amq_protocol::types::AMQPValue;
-use leveret::broker::counters::{ChannelCounters, Churn, ExchangeCounters, QueueCounters, Strategy};
+use leveret::broker::counters::{ChannelCounters, Churn, DeliveryCounters, ExchangeCounters, QueueCounters, Strategy};
 use leveret::broker::queue::QueueType;
-use leveret::broker::{Input, Profile, Reason};
+use leveret::broker::{ConnectionId, Input, Profile, Reason};
 
 use super::{plain, *};
 
@@ -288,8 +290,8 @@ fn churn() {
         queue_deleted: 1,
     };
     assert_eq!(bench.broker.totals().churn, expected);
-    bench.input(Input::Disconnected(leveret::broker::ConnectionId(0)));
-    bench.input(Input::Disconnected(leveret::broker::ConnectionId(0)));
+    bench.input(Input::Disconnected(ConnectionId(0)));
+    bench.input(Input::Disconnected(ConnectionId(0)));
     assert_eq!(bench.broker.totals().churn, Churn { connection_closed: 2, ..expected });
 }
 
@@ -331,7 +333,7 @@ proptest::proptest! {
     /// Whatever came is still there, or left in a way that is counted; each message that was given out was so once, or again.
     #[test]
     fn nothing_gets_lost_in_the_counting(steps in proptest::collection::vec(step(), 1..80), quorum: bool, bounded: bool, durable: bool) {
-        let mut bench = if durable { Bench::durable(true) } else { Bench::new() };
+        let mut bench = if durable { Bench::durable(true) } else { Bench::detailed() };
         let mut arguments = vec![("x-queue-type", text(if quorum { "quorum" } else { "classic" }))];
         arguments.extend(bounded.then_some(("x-max-length", AMQPValue::LongInt(2))));
         bench.declare("q", &arguments);
@@ -378,6 +380,14 @@ proptest::proptest! {
             proptest::prop_assert_eq!(totals.messages.ack, ack);
             if durable {
                 proptest::prop_assert_eq!(view.persistent, view.total());
+                continue;
+            }
+            // There is one queue: what the channel counts of it is all that it counts.
+            let channel: BTreeMap<&str, u64> = bench.channel_counted().iter().collect();
+            let pairs = bench.broker.delivered_to_channel(ConnectionId(0), 1);
+            let pair = pairs.first().map_or_else(DeliveryCounters::default, |(_, pair)| pair.counters);
+            for (name, value) in pair.iter() {
+                proptest::prop_assert_eq!((name, value), (name, channel[name]));
             }
         }
     }

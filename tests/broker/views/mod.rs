@@ -1,5 +1,6 @@
 //! What management sees: counters, and views of everything that there is.
 
+mod breakdown;
 mod counting;
 mod objects;
 mod stored;
@@ -82,6 +83,11 @@ impl Bench {
 
     fn tx_commit(&mut self) {
         self.method(AMQPClass::Tx(tx::AMQPMethod::Commit(tx::Commit {})));
+    }
+
+    fn delete_exchange(&mut self, exchange: &str) {
+        let delete = exchange::Delete { exchange: exchange.into(), ..exchange::Delete::default() };
+        self.method(AMQPClass::Exchange(exchange::AMQPMethod::Delete(delete)));
     }
 
     fn close_channel(&mut self) {
