@@ -9,6 +9,7 @@ use axum::routing::get;
 use serde::{Serialize, Serializer};
 
 use super::auth::Caller;
+use super::breakdown::{self, Delivered, Published};
 use super::connections::{Peer, Peers};
 use super::consumers::ConsumerRow;
 use super::error::ApiError;
@@ -32,7 +33,15 @@ pub(super) struct ChannelRow {
     view: ChannelView,
     counted: Counted<{ CHANNEL.len() }>,
     /// `None` in lists.
-    consumers: Option<Vec<ConsumerRow>>,
+    alone: Option<Alone>,
+}
+
+/// What a channel has that is shown alone.
+#[derive(Debug)]
+struct Alone {
+    consumers: Vec<ConsumerRow>,
+    deliveries: Delivered,
+    publishes: Published,
 }
 
 impl Row for ChannelRow {
@@ -90,15 +99,14 @@ struct ChannelJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     consumer_details: Option<&'a [ConsumerRow]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    deliveries: Option<[(); 0]>,
+    deliveries: Option<&'a Delivered>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    publishes: Option<[(); 0]>,
+    publishes: Option<&'a Published>,
 }
 
 impl Serialize for ChannelRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { place, name, peer, view, counted, consumers } = self;
-        let is_shown_alone = consumers.is_some();
+        let Self { place, name, peer, view, counted, alone } = self;
         let json = ChannelJson {
             name,
             number: view.number,
@@ -123,9 +131,9 @@ impl Serialize for ChannelRow {
             reductions: 0,
             reductions_details: Details { rate: 0.0, history: None },
             garbage_collection: Garbage::NONE,
-            consumer_details: consumers.as_deref(),
-            deliveries: is_shown_alone.then_some([]),
-            publishes: is_shown_alone.then_some([]),
+            consumer_details: alone.as_ref().map(|alone| &*alone.consumers),
+            deliveries: alone.as_ref().map(|alone| &alone.deliveries),
+            publishes: alone.as_ref().map(|alone| &alone.publishes),
         };
         json.serialize(serializer)
     }
@@ -167,7 +175,7 @@ pub(super) async fn rows_where(
         let row = |(peer, view): (Peer, ChannelView)| {
             let rates = rates.and_then(|rates| rates.channel(peer.serial, view.number));
             let counted = Counted::new(stats::channel_values(view.counters), rates);
-            ChannelRow { place: api.place(vhost), name: peer.channel(view.number), peer, view, counted, consumers: None }
+            ChannelRow { place: api.place(vhost), name: peer.channel(view.number), peer, view, counted, alone: None }
         };
         found.into_iter().map(row).collect()
     })
@@ -179,10 +187,18 @@ async fn show(State(api): State<Api>, caller: Caller, Path(name): Path<String>, 
         let Some(mut row) = rows_where(&api, vhost, move |view, peer| peer.channel(view.number) == meant).await.pop() else { continue };
         caller.owns(&row.peer.user, false)?;
         let (of, connection, number) = (api.place(vhost), row.view.connection, row.view.number);
-        let consumers = api
-            .handle
-            .ask(vhost, move |asked| ConsumerRow::all(asked.broker(), &of, asked.broker().consumers_of_channel(connection, number)));
-        row.consumers = Some(consumers.await.ok_or(ApiError::NotFound)?);
+        let alone = api.handle.ask(vhost, move |asked| {
+            let broker = asked.broker();
+            let consumers = ConsumerRow::all(broker, &of, broker.consumers_of_channel(connection, number));
+            let deliveries = breakdown::by_queue(broker.delivered_to_channel(connection, number), &of);
+            (consumers, deliveries, breakdown::by_exchange(broker.published_by_channel(connection, number), &of))
+        });
+        let (consumers, deliveries, publishes) = alone.await.ok_or(ApiError::NotFound)?;
+        row.alone = Some(api.rates.of_vhost(vhost, |rates| Alone {
+            consumers,
+            deliveries: breakdown::delivered(deliveries, rates),
+            publishes: breakdown::published(publishes, rates),
+        }));
         return Ok(list::respond_with(&row, &query));
     }
     Err(ApiError::NotFound)

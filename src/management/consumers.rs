@@ -9,7 +9,7 @@ use axum::routing::get;
 use serde::{Serialize, Serializer};
 
 use super::auth::Caller;
-use super::connections::Peers;
+use super::connections::{Peer, Peers};
 use super::error::ApiError;
 use super::list::{self, Row};
 use super::query::Query;
@@ -36,10 +36,25 @@ pub(super) struct ChannelDetails {
     user: Arc<str>,
 }
 
+impl ChannelDetails {
+    pub(super) fn new(peer: &Peer, number: u16, place: &Place) -> Self {
+        Self {
+            connection_name: Arc::clone(&peer.name),
+            name: peer.channel(number),
+            node: Arc::clone(&place.node),
+            number,
+            peer_host: Arc::clone(&peer.host),
+            peer_port: peer.port,
+            user: Arc::clone(&peer.user),
+        }
+    }
+}
+
+/// A queue or an exchange that something belongs to.
 #[derive(Clone, Debug, Serialize)]
-struct QueueName {
-    name: Arc<str>,
-    vhost: Arc<str>,
+pub(super) struct Named {
+    pub(super) name: Arc<str>,
+    pub(super) vhost: Arc<str>,
 }
 
 /// A consumer.
@@ -56,7 +71,7 @@ pub(super) struct ConsumerRow {
     consumer_timeout: u64,
     exclusive: bool,
     prefetch_count: u16,
-    queue: QueueName,
+    queue: Named,
 }
 
 fn as_table<S: Serializer>(table: &FieldTable, serializer: S) -> Result<S::Ok, S::Error> {
@@ -83,20 +98,12 @@ impl ConsumerRow {
                 ack_required: view.ack_required,
                 active: view.is_active(),
                 activity_status: view.status.name(),
-                channel_details: ChannelDetails {
-                    connection_name: Arc::clone(&peer.name),
-                    name: peer.channel(view.channel),
-                    node: Arc::clone(&place.node),
-                    number: view.channel,
-                    peer_host: Arc::clone(&peer.host),
-                    peer_port: peer.port,
-                    user: Arc::clone(&peer.user),
-                },
+                channel_details: ChannelDetails::new(peer, view.channel, place),
                 consumer_tag: view.tag,
                 consumer_timeout: view.timeout.unwrap_or(0),
                 exclusive: view.exclusive,
                 prefetch_count: view.prefetch,
-                queue: QueueName { name: view.queue, vhost: Arc::clone(&place.vhost) },
+                queue: Named { name: view.queue, vhost: Arc::clone(&place.vhost) },
                 arguments: view.arguments,
             })
         };

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::Api;
 use super::auth::Caller;
+use super::breakdown::{self, Published, Routed};
 use super::declare::exchange_name;
 use super::error::ApiError;
 use super::list::{self, Row};
@@ -31,7 +32,15 @@ struct ExchangeRow {
     vhost: Arc<str>,
     view: ExchangeView,
     counted: Counted<{ EXCHANGE.len() }>,
-    is_shown_alone: bool,
+    /// `None` in lists.
+    alone: Option<Alone>,
+}
+
+/// What an exchange has that is shown alone.
+#[derive(Debug)]
+struct Alone {
+    incoming: Published,
+    outgoing: Routed,
 }
 
 impl Row for ExchangeRow {
@@ -59,14 +68,14 @@ struct ExchangeJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     messages_delayed: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    incoming: Option<[(); 0]>,
+    incoming: Option<&'a Published>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    outgoing: Option<[(); 0]>,
+    outgoing: Option<&'a Routed>,
 }
 
 impl Serialize for ExchangeRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { vhost, view, counted, is_shown_alone } = self;
+        let Self { vhost, view, counted, alone } = self;
         let is_predeclared = view.name.is_empty() || view.name.starts_with("amq.");
         let json = ExchangeJson {
             name: &view.name,
@@ -80,8 +89,8 @@ impl Serialize for ExchangeRow {
             message_stats: counted.stats(&EXCHANGE, 0, EXCHANGE.len()),
             user_who_performed_action: is_predeclared.then_some(INTERNAL_USER),
             messages_delayed: view.delayed,
-            incoming: is_shown_alone.then_some([]),
-            outgoing: is_shown_alone.then_some([]),
+            incoming: alone.as_ref().map(|alone| &alone.incoming),
+            outgoing: alone.as_ref().map(|alone| &alone.outgoing),
         };
         json.serialize(serializer)
     }
@@ -91,7 +100,7 @@ fn rows(api: &Api, vhost: &Arc<str>, views: Vec<ExchangeView>) -> Vec<ExchangeRo
     api.rates.of_vhost(vhost, |rates| {
         let row = |view: ExchangeView| {
             let counted = Counted::new(stats::exchange_values(view.counters), rates.and_then(|rates| rates.exchange(&view.name)));
-            ExchangeRow { vhost: Arc::clone(vhost), view, counted, is_shown_alone: false }
+            ExchangeRow { vhost: Arc::clone(vhost), view, counted, alone: None }
         };
         views.into_iter().map(row).collect()
     })
@@ -123,13 +132,19 @@ async fn show(
 ) -> Result<Response, ApiError> {
     caller.sees_vhost(&vhost)?;
     let vhost = Arc::from(vhost);
-    let view = api
-        .handle
-        .ask(&vhost, move |asked| asked.broker().exchange_view(exchange_name(&name)))
-        .await
-        .flatten()
-        .ok_or(ApiError::NotFound)?;
+    let place = api.place(&vhost);
+    let found = api.handle.ask(&vhost, move |asked| {
+        let (broker, name) = (asked.broker(), exchange_name(&name));
+        let incoming = breakdown::by_channel(broker.published_to_exchange(name), broker, &place);
+        let outgoing = breakdown::by_queue(broker.routed_by_exchange(name), &place);
+        broker.exchange_view(name).map(|view| (view, incoming, outgoing))
+    });
+    let (view, incoming, outgoing) = found.await.flatten().ok_or(ApiError::NotFound)?;
     let mut row = rows(&api, &vhost, vec![view]).pop().ok_or(ApiError::NotFound)?;
-    row.is_shown_alone = true;
+    row.alone =
+        Some(api.rates.of_vhost(&vhost, |rates| Alone {
+            incoming: breakdown::published(incoming, rates),
+            outgoing: breakdown::routed(outgoing, rates),
+        }));
     Ok(list::respond_with(&row, &query))
 }

@@ -5,6 +5,7 @@ mod amqp;
 mod auth;
 mod bindings;
 mod body;
+mod breakdown;
 mod channels;
 mod connections;
 mod consumers;

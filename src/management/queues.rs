@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 
 use super::auth::Caller;
+use super::breakdown::{self, Delivered, Routed};
 use super::connections::Peer;
 use super::consumers::ConsumerRow;
 use super::error::ApiError;
@@ -71,7 +72,15 @@ struct QueueRow {
     counted: Counted<{ QUEUE.len() }>,
     shown: Shown,
     /// `None` in lists.
-    consumers: Option<Vec<ConsumerRow>>,
+    alone: Option<Alone>,
+}
+
+/// What a queue has that is shown alone.
+#[derive(Debug)]
+struct Alone {
+    consumers: Vec<ConsumerRow>,
+    incoming: Routed,
+    deliveries: Delivered,
 }
 
 async fn list(State(api): State<Api>, caller: Caller, query: Query) -> Result<Response, ApiError> {
@@ -116,7 +125,7 @@ async fn rows(api: &Api, keys: &[Key], shown: Shown) -> Vec<QueueRow> {
             rows.extend(views.into_iter().map(|(owner, view)| {
                 let values = stats::queue_values(view.counters, view.ready.messages, view.unacked.messages);
                 let counted = Counted::new(values, rates.and_then(|rates| rates.queue(&view.name)));
-                QueueRow { place: api.place(vhost), view, owner, counted, shown, consumers: None }
+                QueueRow { place: api.place(vhost), view, owner, counted, shown, alone: None }
             }));
         });
     }
@@ -132,13 +141,22 @@ async fn show(
     caller.sees_vhost(&vhost)?;
     let key = Key { vhost: vhost.into(), name: name.into() };
     let place = api.place(&key.vhost);
-    let consumers = api.handle.ask(&key.vhost, {
+    let alone = api.handle.ask(&key.vhost, {
         let name = Arc::clone(&key.name);
-        move |asked| ConsumerRow::all(asked.broker(), &place, asked.broker().consumers_of_queue(&name))
+        move |asked| {
+            let broker = asked.broker();
+            let consumers = ConsumerRow::all(broker, &place, broker.consumers_of_queue(&name));
+            let incoming = breakdown::by_exchange(broker.routed_to_queue(&name), &place);
+            (consumers, incoming, breakdown::by_channel(broker.delivered_by_queue(&name), broker, &place))
+        }
     });
-    let consumers = consumers.await.ok_or(ApiError::NotFound)?;
+    let (consumers, incoming, deliveries) = alone.await.ok_or(ApiError::NotFound)?;
     let mut row = rows(&api, &[key], Shown::of(&query)).await.pop().ok_or(ApiError::NotFound)?;
-    row.consumers = Some(consumers);
+    row.alone = Some(api.rates.of_vhost(&row.place.vhost, |rates| Alone {
+        consumers,
+        incoming: breakdown::routed(incoming, rates),
+        deliveries: breakdown::delivered(deliveries, rates),
+    }));
     let ranges = Ranges::of(&query);
     if ranges.any() {
         row.counted.histories = Some(api.rates.queue_before((&row.place.vhost, &row.view.name), &row.counted, ranges));
@@ -283,9 +301,9 @@ struct QueueJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     consumer_details: Option<&'a [ConsumerRow]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    incoming: Option<[(); 0]>,
+    incoming: Option<&'a Routed>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    deliveries: Option<[(); 0]>,
+    deliveries: Option<&'a Delivered>,
 }
 
 #[derive(Serialize)]
@@ -320,14 +338,13 @@ impl QueueRow {
     }
 
     fn everything(&self) -> QueueJson<'_> {
-        let Self { view, counted, .. } = self;
+        let Self { view, counted, alone, .. } = self;
         let Definition { name, vhost, node, state, r#type, durable, auto_delete, exclusive, arguments } = self.definition();
         let [messages, messages_ready, messages_unacknowledged, ..] = counted.values;
         // Between inputs a queue has no ready message that a consumer could take.
         let consumer_capacity = if view.consumers > 0 && view.ready.messages == 0 { 1.0 } else { 0.0 };
         let applied = view.policy.as_deref();
         let is_replicated = view.kind != QueueType::Classic;
-        let is_shown_alone = self.consumers.is_some();
         let stream = view.stream.as_ref();
         QueueJson {
             name,
@@ -387,9 +404,9 @@ impl QueueRow {
             committed_offset: stream.map(|stream| stream.next_offset.saturating_sub(1)),
             segments: stream.map(|stream| stream.segments),
             readers: stream.map(|stream| BTreeMap::from([(node, stream.readers)])),
-            consumer_details: self.consumers.as_deref(),
-            incoming: is_shown_alone.then_some([]),
-            deliveries: is_shown_alone.then_some([]),
+            consumer_details: alone.as_ref().map(|alone| &*alone.consumers),
+            incoming: alone.as_ref().map(|alone| &alone.incoming),
+            deliveries: alone.as_ref().map(|alone| &alone.deliveries),
         }
     }
 }

@@ -14,7 +14,9 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::ring::{BASIC, GLOBAL, Ring};
-use super::stats::{self, CHANNEL, CONNECTION, Counted, EXCHANGE, History, LENGTHS, NODE, QUEUE, Ranges, TOTALS};
+use super::stats::{
+    self, CHANNEL, CONNECTION, Counted, DELIVERED, EXCHANGE, History, LENGTHS, NODE, PUBLISHED, QUEUE, ROUTED, Ranges, TOTALS,
+};
 use super::system;
 use crate::broker::view::Sample;
 use crate::config::RatesMode;
@@ -73,6 +75,10 @@ pub(super) struct OfVhost {
     exchanges: Map<Arc<str>, Sampled<{ EXCHANGE.len() }>>,
     channels: Map<(u64, u16), Sampled<{ CHANNEL.len() }>>,
     connections: Map<u64, Sampled<{ CONNECTION.len() }>>,
+    /// By the numbers of pairs.
+    published: Map<u64, Sampled<{ PUBLISHED.len() }>>,
+    delivered: Map<u64, Sampled<{ DELIVERED.len() }>>,
+    routed: Map<u64, Sampled<{ ROUTED.len() }>>,
     at_ms: u64,
 }
 
@@ -84,6 +90,9 @@ impl OfVhost {
             exchanges: Map::default(),
             channels: Map::default(),
             connections: Map::default(),
+            published: Map::default(),
+            delivered: Map::default(),
+            routed: Map::default(),
             at_ms,
         }
     }
@@ -97,6 +106,9 @@ impl OfVhost {
         next_of(&mut self.exchanges, sample.exchanges.into_iter().map(|(name, c)| (name, stats::exchange_values(c))), now);
         next_of(&mut self.channels, sample.channels.into_iter().map(|(key, c)| (key, stats::channel_values(c))), now);
         next_of(&mut self.connections, wires.iter().map(|(serial, wire)| (*serial, [wire.received, wire.sent])), now);
+        next_of(&mut self.published, sample.published.into_iter().map(|pair| (pair.number, stats::published_values(pair.counters))), now);
+        next_of(&mut self.delivered, sample.delivered.into_iter().map(|pair| (pair.number, stats::delivered_values(pair.counters))), now);
+        next_of(&mut self.routed, sample.routed.into_iter().map(|pair| (pair.number, [pair.counters])), now);
     }
 
     fn reset(&mut self) {
@@ -105,6 +117,9 @@ impl OfVhost {
         self.exchanges.values_mut().for_each(|sampled| sampled.rates = None);
         self.channels.values_mut().for_each(|sampled| sampled.rates = None);
         self.connections.values_mut().for_each(|sampled| sampled.rates = None);
+        self.published.values_mut().for_each(|sampled| sampled.rates = None);
+        self.delivered.values_mut().for_each(|sampled| sampled.rates = None);
+        self.routed.values_mut().for_each(|sampled| sampled.rates = None);
     }
 
     pub(super) fn queue(&self, name: &str) -> Option<Box<[f64; QUEUE.len()]>> {
@@ -122,6 +137,21 @@ impl OfVhost {
 
     pub(super) fn connection(&self, serial: u64) -> Option<Box<[f64; CONNECTION.len()]>> {
         self.connections.get(&serial)?.rates.clone()
+    }
+
+    /// Of a channel and an exchange, by the number of the pair.
+    pub(super) fn published(&self, pair: u64) -> Option<Box<[f64; PUBLISHED.len()]>> {
+        self.published.get(&pair)?.rates.clone()
+    }
+
+    /// Of a channel and a queue.
+    pub(super) fn delivered(&self, pair: u64) -> Option<Box<[f64; DELIVERED.len()]>> {
+        self.delivered.get(&pair)?.rates.clone()
+    }
+
+    /// Of an exchange and a queue.
+    pub(super) fn routed(&self, pair: u64) -> Option<Box<[f64; ROUTED.len()]>> {
+        self.routed.get(&pair)?.rates.clone()
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::query::Query;
-use crate::broker::counters::{ChannelCounters, Churn, ExchangeCounters, QueueCounters};
+use crate::broker::counters::{ChannelCounters, Churn, DeliveryCounters, ExchangeCounters, PublishCounters, QueueCounters};
 use crate::broker::view::Totals;
 
 /// The name of a counter, and of what is told of its rate.
@@ -45,6 +45,10 @@ pub(super) const CHANNEL: [Column; 12] = columns![
     redeliver,
     return_unroutable,
 ];
+/// Of a channel and an exchange, a channel and a queue, an exchange and a queue.
+pub(super) const PUBLISHED: [Column; 4] = columns![confirm, drop_unroutable, publish, return_unroutable];
+pub(super) const DELIVERED: [Column; 8] = columns![ack, deliver, deliver_get, deliver_no_ack, get, get_empty, get_no_ack, redeliver];
+pub(super) const ROUTED: [Column; 1] = columns![publish];
 pub(super) const CONNECTION: [Column; 2] = columns![recv_oct, send_oct];
 /// Of a virtual host, or of all: gauges, what channels and disks do, and from [`CHURN_FROM`] on what has come and gone.
 pub(super) const TOTALS: [Column; 24] = columns![
@@ -116,6 +120,14 @@ pub(super) fn queue_values(c: QueueCounters, ready: u64, unacked: u64) -> [u64; 
 
 pub(super) fn exchange_values(c: ExchangeCounters) -> [u64; EXCHANGE.len()] {
     [c.publish_in, c.publish_out]
+}
+
+pub(super) fn published_values(c: PublishCounters) -> [u64; PUBLISHED.len()] {
+    [c.confirm, c.drop_unroutable, c.publish, c.return_unroutable]
+}
+
+pub(super) fn delivered_values(c: DeliveryCounters) -> [u64; DELIVERED.len()] {
+    [c.ack, c.deliver, c.deliver_get(), c.deliver_no_ack, c.get, c.get_empty, c.get_no_ack, c.redeliver]
 }
 
 pub(super) fn channel_values(c: ChannelCounters) -> [u64; CHANNEL.len()] {
@@ -367,6 +379,21 @@ mod tests {
         assert_eq!(totals.number(&TOTALS, "connection_created"), Some(8.0));
         assert_eq!(totals.number(&TOTALS, "queue_deleted"), Some(9.0));
         assert_eq!(TOTALS[CHURN_FROM].0, "channel_closed");
+    }
+
+    #[test]
+    fn pairs_agree_with_their_names() {
+        let published = PublishCounters { publish: 1, confirm: 2, return_unroutable: 3, drop_unroutable: 4 };
+        let delivered = DeliveryCounters { deliver: 10, deliver_no_ack: 20, get: 30, get_no_ack: 40, get_empty: 5, ack: 6, redeliver: 7 };
+        let of_publisher = Counted::new(published_values(published), None);
+        for (name, value) in published.iter() {
+            assert_eq!(of_publisher.number(&PUBLISHED, name).map(|n| n.to_string()), Some(value.to_string()), "{name}");
+        }
+        let of_consumer = Counted::new(delivered_values(delivered), None);
+        for (name, value) in delivered.iter() {
+            assert_eq!(of_consumer.number(&DELIVERED, name).map(|n| n.to_string()), Some(value.to_string()), "{name}");
+        }
+        assert_eq!(of_consumer.number(&DELIVERED, "deliver_get"), Some(100.0));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod auth_cache;
 mod auth_http;
 mod auth_oauth2;
 mod bindings;
+mod breakdown;
 mod channels;
 mod connections;
 mod crowd;

@@ -304,7 +304,7 @@ pub(super) const STATISTICS: &[Key] = &[
     ),
     key(
         "management.rates_mode",
-        "How much the HTTP API says about rates: `basic`, `detailed` or `none`.",
+        "How much the HTTP API says about rates: `none`, `basic`, or `detailed`, which counts between channels, exchanges and queues as well.",
         |c, _, v| match v {
             "basic" => take(&mut c.rates_mode, RatesMode::Basic),
             "detailed" => take(&mut c.rates_mode, RatesMode::Detailed),
