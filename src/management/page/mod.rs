@@ -51,6 +51,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "topology/graph.js",
         "topology/layout.js",
         "topology/draw.js",
+        "views/breakdown.js",
         "views/channels.js",
         "views/connections.js",
         "views/deadletters.js",

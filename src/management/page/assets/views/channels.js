@@ -7,6 +7,7 @@ import { ago, compact, count, rate } from "../format.js";
 import * as history from "../history.js";
 import { to } from "../router.js";
 import { local, remote, table } from "../table.js";
+import { breakdown } from "./breakdown.js";
 
 export function open(args, app) {
   return args.length ? one(args[0]) : list(app);
@@ -55,12 +56,13 @@ export function columnsOfConsumers() {
 function one(name) {
   const details = h("div");
   const chart = lineChart("Messages per second", ["publish", "deliver", "ack"], (n) => compact(Math.round(n * 10) / 10));
+  const parts = breakdown();
   let channel = {};
   const consumers = table({
     label: "consumers", key: (row) => row.consumer_tag, none: "It has no consumer.",
     source: local(async () => channel.consumer_details ?? [], (row) => `${row.consumer_tag} ${row.queue.name}`), columns: columnsOfConsumers(),
   });
-  const element = h("div", null, section("Channel", details), h("div", { class: "charts" }, chart.element), section("Consumers", consumers.element));
+  const element = h("div", null, section("Channel", details), h("div", { class: "charts" }, chart.element), section("Consumers", consumers.element), parts.element);
 
   async function refresh() {
     channel = await api.get(`channels/${api.path(name)}`);
@@ -74,6 +76,7 @@ function one(name) {
       ["Unacked", count(channel.messages_unacknowledged)], ["Unconfirmed", count(channel.messages_unconfirmed)], ["Uncommitted", count(channel.messages_uncommitted)],
       ["Idle since", ago(channel.idle_since)],
     ]));
+    parts.ofChannel(channel);
     await consumers.refresh();
   }
   return { title: name, element, refresh };

@@ -6,6 +6,7 @@ import { badge, button, facts, folded, h, replace } from "../dom.js";
 import { count, exchangeName, rate, value } from "../format.js";
 import { go, to } from "../router.js";
 import { remote, table } from "../table.js";
+import { breakdown } from "./breakdown.js";
 import { publish } from "./messages.js";
 import { bindingTable } from "./queue.js";
 
@@ -45,6 +46,7 @@ function one(vhost, name, app) {
   const details = h("div");
   const from = h("div");
   const into = h("div");
+  const parts = breakdown();
   const isOwn = name !== "" && !name.startsWith("amq.");
   const erase = () => confirm(`Delete ${name}?`, "Its bindings go with it.", "Delete", async () => {
     await api.remove(path);
@@ -52,7 +54,7 @@ function one(vhost, name, app) {
   });
   const heading = h("div", { class: "heading" }, h("h1", null, title), isOwn && button("Delete…", erase, "danger"));
   const element = h("div", null, marks, folded("Details", true, details), folded("Publish", false, publish(vhost, name, null, changed)),
-    folded("Leads to", true, from, name !== "" && h("div", { class: "actions" }, button("Bind…", () => bind(vhost, name, changed)))), name !== "" && folded("Is led to by", true, into));
+    folded("Leads to", true, from, name !== "" && h("div", { class: "actions" }, button("Bind…", () => bind(vhost, name, changed)))), name !== "" && folded("Is led to by", true, into), parts.element);
 
   async function refresh() {
     const [exchange, outgoing, incoming] = await Promise.all([api.get(path), api.maybe(`${path}/bindings/source`, []), name === "" ? [] : api.maybe(`${path}/bindings/destination`, [])]);
@@ -64,6 +66,7 @@ function one(vhost, name, app) {
     ]));
     replace(from, bindingTable(outgoing, vhost, app, false));
     replace(into, bindingTable(incoming, vhost, app));
+    parts.ofExchange(exchange);
   }
   return { title, heading, element, refresh };
 }

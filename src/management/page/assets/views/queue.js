@@ -8,6 +8,7 @@ import { ago, bytes, compact, count, exchangeName, rate, value } from "../format
 import * as history from "../history.js";
 import { go, to } from "../router.js";
 import { local, table } from "../table.js";
+import { breakdown } from "./breakdown.js";
 import { columnsOfConsumers } from "./channels.js";
 import { deathsOf } from "./deadletters.js";
 import { get, move, peek, publish, redrive } from "./messages.js";
@@ -23,6 +24,7 @@ export function openQueue([vhost, name], app) {
   const details = h("div");
   const deaths = h("div");
   const bindings = h("div");
+  const parts = breakdown();
   const lengths = lineChart("Messages", ["ready", "unacked"], compact);
   const rates = lineChart("Per second", ["publish", "deliver", "ack"], (n) => compact(Math.round(n * 10) / 10));
   const consumers = table({
@@ -43,7 +45,7 @@ export function openQueue([vhost, name], app) {
   const getPanel = folded("Get", false, get(vhost, name, changed));
   const element = h("div", null, marks, tiles, h("div", { class: "charts" }, lengths.element, rates.element), deaths,
     folded("Peek", true, peek(vhost, name)), folded("Publish", false, h("p", { class: "hint" }, "By way of the default exchange, to this queue."), publish(vhost, "", name, changed)), getPanel,
-    folded("Consumers", true, consumers.element), folded("Bindings", true, bindings), folded("Details", true, details));
+    folded("Consumers", true, consumers.element), folded("Bindings", true, bindings), parts.element, folded("Details", true, details));
 
   async function refresh() {
     const [one, bound] = await Promise.all([api.get(`${path}?${history.PAST}`), api.maybe(`${path}/bindings`, [])]);
@@ -63,6 +65,7 @@ export function openQueue([vhost, name], app) {
     const tile = (title, text, colour) => h("div", { class: "tile", colour: colour && `var(${colour})` }, h("span", null, title), h("b", null, text));
     replace(tiles, tile("Ready", compact(queue.messages_ready), "--amber"), tile("Unacked", compact(queue.messages_unacknowledged), "--blue"), tile("In", rate(per("publish")?.rate ?? 0), "--green"),
       tile("Out", rate(per("deliver_get")?.rate ?? 0), "--violet"), tile("Consumers", count(queue.consumers)), tile("Bytes", bytes(queue.message_bytes)));
+    parts.ofQueue(queue);
     replace(details, definition(queue));
     replace(bindings, bindingTable(bound, vhost, app), h("div", { class: "actions" }, button("Bind…", () => bind(vhost, name, changed))));
     await Promise.all([consumers.refresh(), showDeaths(queue)]);
