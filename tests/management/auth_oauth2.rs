@@ -425,12 +425,19 @@ fn keys_come_over_tls_from_who_is_trusted() {
     let keys = Broker::with_config(&lines);
     let token = Key::p256().token("ES256", &claims(ALL));
     let url = format!("https://localhost:{}/api/whoami", keys.https().port());
-    for (trust, seen) in [
-        (format!("auth_oauth2.https.cacertfile = {}\n", ca.display()), "{401,"),
-        ("auth_oauth2.https.verify = verify_none\n".to_owned(), "{401,"),
-        (format!("auth_oauth2.https.cacertfile = {}\n", file("other.pem", &tls::Authority::new().certificate)), "invalid peer certificate"),
+    let trusted = format!("https.cacertfile = {}\n", ca.display());
+    let other = format!("https.cacertfile = {}\n", file("other.pem", &tls::Authority::new().certificate));
+    let (root, named) = ("auth_oauth2", "auth_oauth2.oauth_providers.a");
+    for (provider, trust, seen) in [
+        (root, format!("{root}.{trusted}"), "{401,"),
+        (root, format!("{root}.https.verify = verify_none\n"), "{401,"),
+        (root, format!("{root}.{other}"), "invalid peer certificate"),
+        (named, format!("{named}.{trusted}{root}.{other}"), "{401,"),
+        (named, format!("{named}.https.verify = verify_none\n"), "{401,"),
+        (named, format!("{root}.{trusted}"), "invalid peer certificate"),
     ] {
-        let broker = Broker::with_config(&format!("{OAUTH2}auth_oauth2.jwks_url = {url}\n{trust}"));
+        let provided = if provider == named { "auth_oauth2.default_oauth_provider = a\n" } else { "" };
+        let broker = Broker::with_config(&format!("{OAUTH2}{provided}{provider}.jwks_uri = {url}\n{trust}"));
         assert_eq!(refused(&broker, &token), REFUSED);
         let log = broker.log();
         assert!(log.contains("Failed to download signing keys: ") && log.contains(seen), "{seen}: {log}");
