@@ -2,7 +2,7 @@
 'use strict'
 
 const {spawn} = require('node:child_process')
-const {mkdtempSync, existsSync, readFileSync, rmSync} = require('node:fs')
+const {mkdtempSync, existsSync, readFileSync, rmSync, writeFileSync} = require('node:fs')
 const {tmpdir} = require('node:os')
 const {join} = require('node:path')
 
@@ -24,7 +24,9 @@ class Broker {
     const broker = new Broker()
     broker.scratch = mkdtempSync(join(tmpdir(), 'leveret-page-'))
     const ready = join(broker.scratch, 'ready.json')
-    const options = ['serve', '--amqp', '127.0.0.1:0', '--http', '127.0.0.1:0', '--in-memory', '--test-api', '--ready-file', ready]
+    const config = join(broker.scratch, 'leveret.conf')
+    writeFileSync(config, 'management.rates_mode = detailed\n')
+    const options = ['serve', '--config', config, '--amqp', '127.0.0.1:0', '--http', '127.0.0.1:0', '--in-memory', '--test-api', '--ready-file', ready]
     broker.process = spawn(process.env.LEVERET_BINARY, options, {stdio: ['ignore', 'ignore', 'inherit']})
     broker.process.on('error', (error) => (broker.error = error))
     await until('the broker', () => {

@@ -149,6 +149,20 @@ class Walk {
     await this.sees('Nothing matches')
   }
 
+  async 'channels, exchanges and queues say with whom they have to do'() {
+    const row = (title, other) => this.page.locator('.panel', {hasText: title}).locator('tr', {hasText: other}).first().waitFor()
+    await this.go('queues', '/', 'orders.billing')
+    await row('Comes from', 'orders')
+    await row('Goes to', '(1)')
+    await this.shot('breakdown-of-a-queue', {fullPage: true})
+    await this.page.locator('.panel', {hasText: 'Goes to'}).getByRole('link').first().click()
+    await row('Is given from', 'orders.billing')
+    await this.shot('breakdown-of-a-channel', {fullPage: true})
+    await this.go('exchanges', '/', 'orders')
+    await row('Published by', '127.0.0.1')
+    await row('Routed to', 'orders.billing')
+  }
+
   async 'a message is published, looked at without a trace, and got'() {
     await this.broker.put('queues/%2F/walk', {durable: true})
     await this.go('queues', '/', 'walk')
