@@ -256,18 +256,36 @@ fn frame(kind: u8, channel: u8, payload: &[u8], into: &mut Vec<u8>) {
     into.push(0xCE);
 }
 
-/// What was said is frames, whole ones.
-fn listen(client: &mut dyn Transport) {
-    let mut said = Vec::new();
-    while client.read(&mut said, Instant::now()) == Arrival::Bytes {}
-    let mut rest = said.as_slice();
-    while let Some((head, after)) = rest.split_first_chunk::<7>() {
-        assert!(matches!(head[0], 1..=3 | 8), "no type of a frame: {head:?}");
-        let length = u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize;
-        assert_eq!(after.get(length), Some(&0xCE), "no end of a frame");
-        rest = &after[length + 1..];
+/// What was said is frames, whole ones. Channels that were closed are opened again; `false` when the connection has ended.
+fn listen(client: &mut dyn Transport) -> bool {
+    loop {
+        let mut said = Vec::new();
+        let mut arrival = client.read(&mut said, Instant::now());
+        while arrival == Arrival::Bytes {
+            arrival = client.read(&mut said, Instant::now());
+        }
+        let mut answer = Vec::new();
+        let mut rest = said.as_slice();
+        while let Some((head, after)) = rest.split_first_chunk::<7>() {
+            assert!(matches!(head[0], 1..=3 | 8), "no type of a frame: {head:?}");
+            let length = u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize;
+            assert_eq!(after.get(length), Some(&0xCE), "no end of a frame");
+            match (head[0], after.get(..4)) {
+                (1, Some([0, 10, 0, 50])) => frame(1, 0, &[0, 10, 0, 51], &mut answer),
+                (1, Some([0, 20, 0, 40])) => {
+                    frame(1, head[2], &[0, 20, 0, 41], &mut answer);
+                    frame(1, head[2], &[0, 20, 0, 10, 0], &mut answer);
+                }
+                _ => {}
+            }
+            rest = &after[length + 1..];
+        }
+        assert!(rest.is_empty(), "a part of a frame");
+        if answer.is_empty() || arrival == Arrival::Closed {
+            return arrival != Arrival::Closed;
+        }
+        client.write(&answer);
     }
-    assert!(rest.is_empty(), "a part of a frame");
 }
 
 fn open(broker: &InProcess) -> Box<dyn Transport> {
@@ -328,7 +346,12 @@ fuzz_target!(|bytes: &[u8]| {
             _ => (0..words.byte() % 8).for_each(|_| words.method(channel, &mut out)),
         }
         clients[which].write(&out);
-        clients.iter_mut().for_each(|client| listen(&mut **client));
+        for client in &mut clients {
+            if !listen(&mut **client) {
+                client.abandon();
+                *client = open(&broker);
+            }
+        }
     }
     clients.iter_mut().for_each(|client| client.abandon());
     broker.wait(1_000_000);
