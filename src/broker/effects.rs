@@ -63,10 +63,19 @@ pub enum Release {
     AtOnce,
 }
 
+/// Bytes of the largest buffer that is made before it is needed, and of all that are in a round: of many connections, few are likely
+/// to get as much as the last time.
+const MOST_EXPECTED: usize = 512 * 1024;
+const MOST_MADE: usize = 4 * 1024 * 1024;
+
 /// The effects of the inputs handled since they were last taken.
 #[derive(Debug, Default)]
 pub struct Effects {
     outputs: Vec<Output>,
+    /// Bytes of the last output of each connection, and a quarter more: the next one is likely to be as long.
+    expected: Vec<usize>,
+    /// Bytes of buffers that were made in this round because of that.
+    made: usize,
     /// What is true already while a disk that fails keeps all else back.
     urgent: Vec<(ConnectionId, Output)>,
     /// Whether the output of a connection must not leave before what is written down in this round is safe.
@@ -86,13 +95,19 @@ impl Effects {
         let at = connection.index();
         if at >= self.outputs.len() {
             self.outputs.resize_with(at + 1, Output::default);
+            self.expected.resize(at + 1, 0);
             self.held.resize(at + 1, false);
         }
         let output = &mut self.outputs[at];
         if output.is_empty() {
             self.touched.push(connection);
             if output.bytes.capacity() == 0 {
-                output.bytes = self.spare.pop().unwrap_or_default();
+                // A buffer that grows is copied each time.
+                let expected = self.expected[at];
+                let spare = self.spare.pop().unwrap_or_default();
+                let is_enough = spare.capacity() >= expected || self.made + expected > MOST_MADE;
+                self.made += if is_enough { 0 } else { expected };
+                output.bytes = if is_enough { spare } else { Vec::with_capacity(expected) };
             }
         }
         output
@@ -129,10 +144,13 @@ impl Effects {
 
     /// Hands over every output that is not empty, in order for each connection.
     pub fn drain_outputs(&mut self, mut take: impl FnMut(ConnectionId, &mut Output, Release)) {
+        self.made = 0;
         for connection in self.touched.drain(..) {
             let output = &mut self.outputs[connection.index()];
             let held = std::mem::take(&mut self.held[connection.index()]);
             if !output.is_empty() {
+                let length = output.bytes.len();
+                self.expected[connection.index()] = (length + length / 4).min(MOST_EXPECTED);
                 take(connection, output, if held { Release::WhenSafe } else { Release::InOrder });
                 output.clear();
             }
