@@ -18,7 +18,7 @@ use super::declare::{check_queue, exchange_name};
 use super::error::ApiError;
 use super::values::{properties_from_json, properties_of, properties_to_json};
 use crate::broker::Alarms;
-use crate::client::{self, Confirmation, Delivery, Publication};
+use crate::client::{self, Channel, Confirmation, Delivery, Publication};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new().route("/exchanges/{vhost}/{exchange}/publish", post(publish)).route("/queues/{vhost}/{queue}/get", post(get))
@@ -48,14 +48,13 @@ async fn publish(
     Ok(super::json(StatusCode::OK, &json!({"routed": confirmation.returned.is_none()})))
 }
 
-pub(super) fn refuse_during(alarms: Alarms) -> Result<(), ApiError> {
+fn refuse_during(alarms: Alarms) -> Result<(), ApiError> {
     if alarms.any() { Err(ApiError::Unavailable(format!("publishers are blocked: {}", alarms.reason()))) } else { Ok(()) }
 }
 
 /// Publishes, and waits until the broker has taken it. When an alarm comes in between it is not known whether it has.
 pub(super) async fn confirmed(api: &Api, caller: &Caller, vhost: &str, publication: Publication) -> Result<Confirmation, ApiError> {
-    refuse_during(api.handle.alarms())?;
-    let channel = api.amqp.confirming(&api.handle, caller, vhost).await?;
+    let channel = publisher(api, caller, vhost).await?;
     let mut alarms = api.handle.on_alarms();
     tokio::select! {
         biased;
@@ -64,6 +63,18 @@ pub(super) async fn confirmed(api: &Api, caller: &Caller, vhost: &str, publicati
             api.amqp.give_back(caller, vhost, channel);
             Ok(confirmation)
         }
+        error = blocked(&mut alarms) => Err(error),
+    }
+}
+
+/// A channel that publishes with confirms, to be given back; not while publishers are blocked. The alarm may come in between: a
+/// connection that has published before is not read then, so that nothing on it is answered.
+pub(super) async fn publisher(api: &Api, caller: &Caller, vhost: &str) -> Result<Channel, ApiError> {
+    refuse_during(api.handle.alarms())?;
+    let mut alarms = api.handle.on_alarms();
+    tokio::select! {
+        biased;
+        channel = api.amqp.confirming(&api.handle, caller, vhost) => channel,
         error = blocked(&mut alarms) => Err(error),
     }
 }

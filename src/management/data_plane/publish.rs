@@ -17,7 +17,7 @@ use crate::management::auth::{Caller, Client};
 use crate::management::body::Fields;
 use crate::management::declare::exchange_name;
 use crate::management::error::ApiError;
-use crate::management::messages::{blocked, confirmed, not_published, refuse_during};
+use crate::management::messages::{blocked, confirmed, not_published, publisher};
 use crate::management::query::Query;
 use crate::management::values::properties_from_json;
 
@@ -103,8 +103,7 @@ async fn publish_all(api: &Api, caller: &Caller, vhost: &str, exchange: &str, bo
     });
     // Nothing is published of a batch that has something wrong in it.
     let publications: Vec<Publication> = publications.collect::<Result<_, _>>()?;
-    refuse_during(api.handle.alarms())?;
-    let channel = api.amqp.confirming(&api.handle, caller, vhost).await?;
+    let channel = publisher(api, caller, vhost).await?;
     let mut alarms = api.handle.on_alarms();
     let all = async {
         let mut pending: Vec<PendingConfirm> = Vec::new();

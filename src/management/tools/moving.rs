@@ -15,7 +15,7 @@ use super::super::auth::Caller;
 use super::super::body::Fields;
 use super::super::declare::exchange_name;
 use super::super::error::ApiError;
-use super::super::messages::{blocked, not_published, refuse_during};
+use super::super::messages::{blocked, not_published, publisher};
 use super::super::values::{properties_of, properties_to_json};
 use super::{Death, text};
 use crate::amqp::properties::Properties;
@@ -97,8 +97,7 @@ async fn carry(api: &Api, caller: &Caller, (vhost, queue): (&str, &str), to: &To
     let text = |key: &str| fields.text(key).filter(|text| !text.is_empty()).map(str::to_owned);
     let filter = Filter { reason: text("reason"), source: text("source").or_else(|| text("queue")) };
     let source = api.amqp.channel(&api.handle, caller, vhost, Purpose::Operations).await?;
-    refuse_during(api.handle.alarms())?;
-    let target = api.amqp.confirming(&api.handle, caller, vhost).await?;
+    let target = publisher(api, caller, vhost).await?;
     let mover = Mover { api, source, target, to, filter };
     let mut outcome = Outcome::default();
     // What comes in meanwhile is left alone, what is moved to its own queue for one.
