@@ -241,7 +241,7 @@ async fn lapin_is_told() {
             break;
         }
     }
-    // Not for long, perhaps: the disk may have taken the message over by now.
+    // Whether it still is does not matter: between the socket and the queue, the message may have counted for nothing.
     let other = connect(&broker).await;
     let purging = channel(&other).await;
     soon(purging.queue_purge("q".into(), Default::default())).await.expect("purged");
