@@ -278,6 +278,7 @@ impl Message {
     }
 }
 
-fn short(n: usize) -> u8 {
+/// The length of a short string.
+pub(super) fn short(n: usize) -> u8 {
     u8::try_from(n).expect("a short string has at most 255 bytes")
 }

@@ -4,7 +4,7 @@ use amq_protocol::frame::WriteContext;
 use amq_protocol::protocol::gen_class;
 use bytes::Bytes;
 
-use super::content::Parts;
+use super::content::{Parts, short};
 use super::frame::{self, OVERHEAD};
 use super::{AMQPClass, ChannelNumber, Message};
 
@@ -114,12 +114,12 @@ impl Output {
         // As few pieces as can be: every message is delivered.
         let [c0, c1] = to.channel.to_be_bytes();
         let [s0, s1, s2, s3] = frame_size(16 + names).to_be_bytes();
-        out.extend_from_slice(&[frame::METHOD, c0, c1, s0, s1, s2, s3, 0, 60, 0, 60, short(to.consumer_tag)]);
+        out.extend_from_slice(&[frame::METHOD, c0, c1, s0, s1, s2, s3, 0, 60, 0, 60, short(to.consumer_tag.len())]);
         out.extend_from_slice(to.consumer_tag);
         let [t0, t1, t2, t3, t4, t5, t6, t7] = delivery_tag.to_be_bytes();
-        out.extend_from_slice(&[t0, t1, t2, t3, t4, t5, t6, t7, u8::from(delivered.redelivered), short(parts.exchange)]);
+        out.extend_from_slice(&[t0, t1, t2, t3, t4, t5, t6, t7, u8::from(delivered.redelivered), short(parts.exchange.len())]);
         out.extend_from_slice(parts.exchange);
-        out.push(short(parts.routing_key));
+        out.push(short(parts.routing_key.len()));
         out.extend_from_slice(parts.routing_key);
         self.content(to, parts, properties, delivered.message.large_body());
     }
@@ -256,11 +256,7 @@ fn frame_size(payload: usize) -> u32 {
     u32::try_from(payload).expect("a frame is smaller than 4 GiB")
 }
 
-fn short(text: &[u8]) -> u8 {
-    u8::try_from(text.len()).expect("a short string has at most 255 bytes")
-}
-
 fn short_string(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(short(text));
+    out.push(short(text.len()));
     out.extend_from_slice(text);
 }

@@ -171,16 +171,19 @@ impl Consumers {
 
     /// The next in turn takes a message, and is the last of its priority now.
     pub fn pass_turn(&mut self) {
-        let turn = self.turns.iter_mut().map(|(_, turn)| turn).find(|turn| !turn.is_empty());
-        if let Some(turn) = turn.filter(|turn| turn.len() > 1) {
+        if let Some(turn) = self.first_turn().filter(|turn| turn.len() > 1) {
             turn.rotate_left(1);
         }
     }
 
     /// The next in turn waits no more, until it is given back with [`Consumers::wait_again`].
     pub fn lose_turn(&mut self) {
-        let turn = self.turns.iter_mut().map(|(_, turn)| turn).find(|turn| !turn.is_empty());
-        turn.and_then(VecDeque::pop_front);
+        self.first_turn().and_then(VecDeque::pop_front);
+    }
+
+    /// The turn of the highest priority that anyone waits with.
+    fn first_turn(&mut self) -> Option<&mut VecDeque<ConsumerId>> {
+        self.turns.iter_mut().map(|(_, turn)| turn).find(|turn| !turn.is_empty())
     }
 
     /// Where one alone is active, nobody else gets a turn, and that one has a single one.
