@@ -80,14 +80,6 @@ counters! {
     }
 }
 
-impl QueueCounters {
-    /// Messages that clients were given in any way.
-    #[must_use]
-    pub fn deliver_get(self) -> u64 {
-        self.deliver + self.deliver_no_ack + self.get + self.get_no_ack
-    }
-}
-
 counters! {
     /// What an exchange counts.
     ExchangeCounters {
@@ -121,14 +113,6 @@ counters! {
     }
 }
 
-impl ChannelCounters {
-    /// Messages that the client was given in any way.
-    #[must_use]
-    pub fn deliver_get(self) -> u64 {
-        self.deliver + self.deliver_no_ack + self.get + self.get_no_ack
-    }
-}
-
 counters! {
     /// What a channel counts of one exchange.
     PublishCounters {
@@ -152,13 +136,20 @@ counters! {
     }
 }
 
-impl DeliveryCounters {
-    /// Messages that the channel was given in any way.
-    #[must_use]
-    pub fn deliver_get(self) -> u64 {
-        self.deliver + self.deliver_no_ack + self.get + self.get_no_ack
-    }
+/// Who counts how messages are handed out.
+macro_rules! handing_out {
+    ($($name:ident),*) => {
+        $(impl $name {
+            /// Messages that clients were given in any way.
+            #[must_use]
+            pub fn deliver_get(self) -> u64 {
+                self.deliver + self.deliver_no_ack + self.get + self.get_no_ack
+            }
+        })*
+    };
 }
+
+handing_out!(QueueCounters, ChannelCounters, DeliveryCounters);
 
 counters! {
     /// What has come and gone.

@@ -26,11 +26,15 @@ pub(super) enum End {
 pub(super) type Pairs<C> = Vec<(End, Pair<C>)>;
 
 pub(super) fn by_exchange<C>(pairs: ByName<C>, place: &Place) -> Pairs<C> {
-    pairs.into_iter().map(|(name, pair)| (End::Exchange(Named { name, vhost: Arc::clone(&place.vhost) }), pair)).collect()
+    by_name(pairs, place, End::Exchange)
 }
 
 pub(super) fn by_queue<C>(pairs: ByName<C>, place: &Place) -> Pairs<C> {
-    pairs.into_iter().map(|(name, pair)| (End::Queue(Named { name, vhost: Arc::clone(&place.vhost) }), pair)).collect()
+    by_name(pairs, place, End::Queue)
+}
+
+fn by_name<C>(pairs: ByName<C>, place: &Place, end: fn(Named) -> End) -> Pairs<C> {
+    pairs.into_iter().map(|(name, pair)| (end(Named { name, vhost: Arc::clone(&place.vhost) }), pair)).collect()
 }
 
 pub(super) fn by_channel<C>(pairs: ByChannel<C>, broker: &Broker, place: &Place) -> Pairs<C> {
@@ -66,28 +70,23 @@ pub(super) type Delivered = Vec<Part<{ DELIVERED.len() }>>;
 pub(super) type Routed = Vec<Part<{ ROUTED.len() }>>;
 
 pub(super) fn published(pairs: Pairs<PublishCounters>, rates: Option<&OfVhost>) -> Published {
-    let part = |(end, pair): (End, Pair<PublishCounters>)| Part {
-        end,
-        counted: Counted::new(stats::published_values(pair.counters), rates.and_then(|rates| rates.published(pair.number))),
-        columns: &PUBLISHED,
-    };
-    pairs.into_iter().map(part).collect()
+    parts(pairs, &PUBLISHED, stats::published_values, |pair| rates?.published(pair))
 }
 
 pub(super) fn delivered(pairs: Pairs<DeliveryCounters>, rates: Option<&OfVhost>) -> Delivered {
-    let part = |(end, pair): (End, Pair<DeliveryCounters>)| Part {
-        end,
-        counted: Counted::new(stats::delivered_values(pair.counters), rates.and_then(|rates| rates.delivered(pair.number))),
-        columns: &DELIVERED,
-    };
-    pairs.into_iter().map(part).collect()
+    parts(pairs, &DELIVERED, stats::delivered_values, |pair| rates?.delivered(pair))
 }
 
 pub(super) fn routed(pairs: Pairs<u64>, rates: Option<&OfVhost>) -> Routed {
-    let part = |(end, pair): (End, Pair<u64>)| Part {
-        end,
-        counted: Counted::new([pair.counters], rates.and_then(|rates| rates.routed(pair.number))),
-        columns: &ROUTED,
-    };
+    parts(pairs, &ROUTED, |messages| [messages], |pair| rates?.routed(pair))
+}
+
+fn parts<C, const N: usize>(
+    pairs: Pairs<C>,
+    columns: &'static [Column; N],
+    values: impl Fn(C) -> [u64; N],
+    rates: impl Fn(u64) -> Option<Box<[f64; N]>>,
+) -> Vec<Part<N>> {
+    let part = |(end, pair): (End, Pair<C>)| Part { end, counted: Counted::new(values(pair.counters), rates(pair.number)), columns };
     pairs.into_iter().map(part).collect()
 }
