@@ -26,8 +26,9 @@ impl Broker {
         let Some(exchange) = self.traces_wanted(message) else { return };
         // By name; for the default exchange all keys, whether there are such queues or not.
         let mut sorted: BTreeSet<&[u8]> = queues.iter().map(|queue| self.queues[*queue].name.as_bytes()).collect();
-        let others = other_keys(message);
+        let others;
         if message.exchange().is_empty() {
+            others = other_keys(message);
             let keys = std::iter::once(message.routing_key()).chain(others.iter().map(Vec::as_slice));
             sorted.extend(keys.filter(|key| !is_reply(key)));
         }

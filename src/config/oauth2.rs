@@ -316,6 +316,7 @@ mod tests {
         let needs_name = "here = oauth2 needs auth_oauth2.resource_server_id or auth_oauth2.resource_servers.$name.id";
         assert_eq!(check("auth_oauth2.resource_server_id = ''\nauth_oauth2.issuer = https://a.example\n"), Err(needs_name.to_owned()));
     }
+
     /// Where users of a page log in is asked by nobody here.
     #[test]
     fn what_only_pages_ask_for_means_nothing() {
